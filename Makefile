@@ -1,0 +1,88 @@
+# The ways in: `make demo` shows the main job, `make test` proves it. Both set the machine up first
+# (uv from PyPI, Debian packages, npm packages, the built UI) and are quick the second time.
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.PHONY: demo test check unit faults setup-demo setup-test ui bench clean
+
+UV := $(shell command -v uv 2>/dev/null || echo .setup/uv/bin/uv)
+# the machine's own Python: uv must not try to download one
+export UV_PYTHON_DOWNLOADS := never
+RUN := $(UV) run --frozen --no-sync
+PY := $(RUN) python
+PYTEST := $(RUN) pytest -q --durations=5
+
+UI_SOURCES := $(shell find ui -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
+
+demo: setup-demo
+	$(RUN) factoryplus demo $(ARGS)
+
+test: setup-test check unit
+
+check: .setup/python ui/node_modules/.stamp
+	@echo "== lint, types, import contracts"
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) mypy
+	$(RUN) lint-imports
+	cd ui && npm run --silent check && npm test --silent
+
+# three processes: playwright's loop does not go together with the asynchronous tests of the others
+unit: setup-test
+	@echo "== tests of the parts"
+	$(PYTEST) tests --ignore=tests/browser --ignore=tests/system --ignore=tests/faults
+	@echo "== pages in a browser"
+	$(PYTEST) tests/browser
+	@echo "== real processes: system and faults"
+	$(PYTEST) tests/system tests/faults
+
+bench: setup-demo
+	$(PY) -m bench path --tags 5000 --period-ms 100 --seconds 20 --repeat 3 --json
+	$(PY) -m bench path --tags 1000 --period-ms 100 --seconds 20 --repeat 3 --json
+	$(PY) -m bench path --tags 1000 --period-ms 1000 --seconds 20 --repeat 3 --json
+	$(PY) -m bench path --tags 100 --period-ms 1000 --seconds 20 --repeat 3 --json
+
+setup-demo: .setup/mosquitto .setup/python .setup/ui
+setup-test: setup-demo .setup/chromium .setup/interop
+
+ui: .setup/ui
+
+.setup:
+	@mkdir -p .setup
+
+# -- one stamp for each thing that is installed or built -------------------------------------------
+
+.setup/uv-ready: | .setup
+	@packaging/install-uv
+	@touch $@
+
+.setup/python: pyproject.toml uv.lock .setup/uv-ready
+	@echo "== Python packages (uv sync)"
+	$(UV) sync --frozen --all-extras --quiet
+	@touch $@
+
+.setup/mosquitto: | .setup
+	@packaging/install-debian mosquitto:mosquitto
+	@touch $@
+
+.setup/chromium: | .setup
+	@packaging/install-debian chromium:chromium fc-list:fontconfig :fonts-dejavu-core
+	@touch $@
+
+ui/node_modules/.stamp: ui/package-lock.json
+	@echo "== npm packages of the UI"
+	cd ui && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+.setup/interop: tests/sparkplug_b/interop/package-lock.json | .setup
+	@echo "== npm packages of the interoperation tests"
+	npm ci --prefix tests/sparkplug_b/interop --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+.setup/ui: $(UI_SOURCES) ui/node_modules/.stamp | .setup
+	@echo "== UI (vite build)"
+	cd ui && npm run --silent build
+	@touch $@
+
+clean:
+	rm -rf .setup .venv ui/node_modules tests/sparkplug_b/interop/node_modules gateway/web/static central/web/static

@@ -1,0 +1,1 @@
+"""Benchmarks of the whole way, with real processes. See README.md."""

@@ -1,0 +1,1 @@
+"""The hub: fleet, ingest, time series, and what people see of them."""

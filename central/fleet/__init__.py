@@ -1,0 +1,1 @@
+"""The registry of gateways: the hub's CA, one-time codes, enrolment, certificates, revocation."""

@@ -1,0 +1,1 @@
+"""Uploads: verified, spooled durably, acknowledged, drained into the lake; completeness."""

@@ -1,0 +1,1 @@
+"""The hub's HTTP: one file per URL prefix; answers are Structs, so that OpenAPI is typed."""

@@ -1,0 +1,290 @@
+"""What the types of a configuration cannot say: clashes, illegal names, secrets in clear.
+
+Works on the parts of a document that could be read, so that one broken tag hides no other fault.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from contract.config import (
+    Deadband,
+    GroupConfig,
+    JournalConfig,
+    RuleConfig,
+    Scale,
+    SecurityConfig,
+    SparkplugConfig,
+    TagConfig,
+)
+from contract.config_names import (
+    fault_of_id,
+    fault_of_metric,
+    fault_of_node,
+    fault_of_url,
+    same_key,
+)
+from contract.config_shape import joined, nearest, shown
+from contract.errors import Fault
+
+TAGS_MAX = 200_000
+
+
+@dataclass
+class SourceParts:
+    """A source as far as it could be read; each entry keeps its place in the document.
+
+    ``group_names`` is None when not all of them could be read.
+    """
+
+    path: str
+    name: str | None
+    endpoint: str | None = None
+    security: SecurityConfig | None = None
+    username: str | None = None
+    password: str | None = None
+    groups: list[tuple[int, GroupConfig]] = field(default_factory=list)
+    group_names: set[str] | None = None
+    tags: list[tuple[int, TagConfig]] = field(default_factory=list)
+    rules: list[tuple[int, RuleConfig]] = field(default_factory=list)
+
+
+def rule_faults(
+    sparkplug: SparkplugConfig | None, journal: JournalConfig | None, sources: Sequence[SourceParts]
+) -> Iterator[Fault]:
+    """Find all that is wrong beyond types; None stands for a section that could not be read."""
+    if sparkplug is not None:
+        yield from _check_sparkplug(sparkplug)
+    if journal is not None and not math.isfinite(journal.retention_hours):
+        yield _not_finite("journal.retention_hours")
+    yield from _clashes(
+        ((s.path + ".name", s.name) for s in sources if s.name), "source", "config.duplicate_source"
+    )
+    tags_count = sum(len(s.tags) for s in sources)
+    if tags_count > TAGS_MAX:
+        yield Fault(
+            code="config.too_many",
+            path="sources",
+            message=f"there are {tags_count} tags, at most {TAGS_MAX} are allowed",
+            remedy="split them over two gateways",
+        )
+        return
+    for source in sources:
+        yield from _check_source(source)
+    yield from _check_metrics(sources)
+
+
+def _check_sparkplug(sparkplug: SparkplugConfig) -> Iterator[Fault]:
+    yield from _given(fault_of_id(sparkplug.group, "sparkplug.group", "group"))
+    yield from _given(fault_of_id(sparkplug.node, "sparkplug.node", "node"))
+    if sparkplug.group == "STATE":
+        yield Fault(
+            code="config.illegal_name",
+            path="sparkplug.group",
+            message="'STATE' is the topic of the host applications",
+            remedy="choose another group",
+        )
+    if sparkplug.primary_host is not None:
+        host = fault_of_id(sparkplug.primary_host, "sparkplug.primary_host", "host")
+        yield from _given(host)
+    broker = sparkplug.broker
+    yield from _given(fault_of_url(broker.url, "sparkplug.broker.url", ("mqtt", "mqtts")))
+    if broker.ca_file is not None and not broker.url.startswith("mqtts://"):
+        yield Fault(
+            code="config.conflict",
+            path="sparkplug.broker.ca_file",
+            message="a CA file is given, but the broker's URL is not mqtts://",
+            remedy="write mqtts:// in the URL, or leave the CA file out",
+        )
+    if broker.password is not None and broker.username is None:
+        yield Fault(
+            code="config.conflict",
+            path="sparkplug.broker.password",
+            message="MQTT takes no password without a user name",
+            remedy="add username",
+        )
+
+
+def _check_source(source: SourceParts) -> Iterator[Fault]:
+    if source.endpoint is not None:
+        path = joined(source.path, "endpoint")
+        yield from _given(fault_of_url(source.endpoint, path, ("opc.tcp",)))
+    if source.security is not None:
+        yield from _check_security(source, source.security)
+    yield from _clashes(
+        ((f"{source.path}.groups[{i}].name", g.name) for i, g in source.groups),
+        "group",
+        "config.duplicate_group",
+    )
+    groups = source.group_names
+    for index, tag in source.tags:
+        yield from _check_tag(tag, f"{source.path}.tags[{index}]", groups)
+    seen: dict[tuple[str, str | None, str], str] = {}
+    for index, rule in source.rules:
+        path = f"{source.path}.rules[{index}]"
+        yield from _check_rule(rule, path, groups)
+        first = seen.setdefault((rule.below, rule.device, rule.prefix), path)
+        if first != path:
+            yield Fault(
+                code="config.duplicate_rule",
+                path=joined(path, "below"),
+                message=f"the same variables are taken by {first}",
+                remedy="leave one of the two rules out, or give it another device or prefix",
+            )
+
+
+def _check_security(source: SourceParts, security: SecurityConfig) -> Iterator[Fault]:
+    path = joined(source.path, "security")
+    insecure = "None" in {security.policy, security.mode}
+    if (security.policy == "None") != (security.mode == "None"):
+        yield Fault(
+            code="config.conflict",
+            path=joined(path, "mode"),
+            message=f"mode {security.mode} does not go with policy {security.policy}",
+            remedy="both have to be None, or neither",
+        )
+    elif insecure and not security.allow_insecure:
+        yield Fault(
+            code="config.insecure",
+            path=joined(path, "policy"),
+            message="policy None sends all values in clear and proves no identity",
+            remedy="choose Basic256Sha256, or accept it with allow_insecure: true",
+        )
+    if insecure and source.password is not None:
+        yield Fault(
+            code="config.insecure",
+            path=joined(source.path, "password"),
+            message="a password is never sent over an unsecured channel (policy None)",
+            remedy="choose a security policy, or leave user name and password out",
+        )
+    if source.password is not None and source.username is None:
+        yield Fault(
+            code="config.conflict",
+            path=joined(source.path, "password"),
+            message="a password is given, but no user name",
+            remedy="add username",
+        )
+
+
+def _check_tag(tag: TagConfig, path: str, groups: set[str] | None) -> Iterator[Fault]:
+    yield from _given(fault_of_node(tag.node, joined(path, "node")))
+    yield from _check_group(tag.group, path, groups)
+    if tag.name is not None:
+        yield from _given(fault_of_metric(tag.name, joined(path, "name")))
+    if tag.device is not None:
+        yield from _given(fault_of_id(tag.device, joined(path, "device"), "device"))
+    if tag.deadband is not None:
+        yield from _check_deadband(tag.deadband, path)
+    if tag.scale is not None:
+        yield from _check_scale(tag.scale, joined(path, "scale"))
+
+
+def _check_rule(rule: RuleConfig, path: str, groups: set[str] | None) -> Iterator[Fault]:
+    yield from _given(fault_of_node(rule.below, joined(path, "below")))
+    yield from _check_group(rule.group, path, groups)
+    if rule.device is not None:
+        yield from _given(fault_of_id(rule.device, joined(path, "device"), "device"))
+    if rule.prefix:
+        yield from _given(fault_of_metric(rule.prefix, joined(path, "prefix")))
+    if rule.deadband is not None:
+        yield from _check_deadband(rule.deadband, path)
+
+
+def _check_group(name: str, path: str, groups: set[str] | None) -> Iterator[Fault]:
+    if groups is not None and name not in groups:
+        yield Fault(
+            code="config.unknown_group",
+            path=joined(path, "group"),
+            message=f"the source has no group {shown(name)}",
+            remedy=nearest(name, groups) or "add the group, or name one that exists",
+        )
+
+
+def _check_deadband(deadband: Deadband, path: str) -> Iterator[Fault]:
+    if not math.isfinite(deadband.absolute):
+        yield _not_finite(f"{path}.deadband.absolute")
+
+
+def _check_scale(scale: Scale, path: str) -> Iterator[Fault]:
+    if not math.isfinite(scale.gain):
+        yield _not_finite(joined(path, "gain"))
+    elif scale.gain == 0:
+        yield Fault(
+            code="config.out_of_range",
+            path=joined(path, "gain"),
+            message="a gain of 0 turns every value into the offset",
+            remedy="give the factor, 1.0 for none",
+        )
+    if not math.isfinite(scale.offset):
+        yield _not_finite(joined(path, "offset"))
+
+
+def _check_metrics(sources: Sequence[SourceParts]) -> Iterator[Fault]:
+    """Metric names are unique within a device, whichever source they come from."""
+    devices: dict[str, str] = {}
+    metrics: dict[tuple[str, str], tuple[str, str]] = {}
+    for source in sources:
+        for index, tag in source.tags:
+            device = tag.device or source.name
+            if device is None:
+                continue
+            path = f"{source.path}.tags[{index}]"
+            first_device = devices.setdefault(same_key(device), device)
+            if first_device != device:
+                at = joined(path, "device") if tag.device else joined(source.path, "name")
+                yield _case_twin(at, "device", device, first_device)
+            if tag.name is None:
+                continue
+            first = metrics.setdefault((device, same_key(tag.name)), (tag.name, path))
+            if first[1] == path:
+                continue
+            if first[0] != tag.name:
+                yield _case_twin(joined(path, "name"), "metric", tag.name, first[0])
+            else:
+                yield Fault(
+                    code="config.duplicate_metric",
+                    path=joined(path, "name"),
+                    message=f"device {shown(device)} has this metric already, from {first[1]}",
+                    remedy="give one of the two another name or device",
+                )
+
+
+def _clashes(named: Iterator[tuple[str, str]], what: str, code: str) -> Iterator[Fault]:
+    seen: dict[str, tuple[str, str]] = {}
+    for path, name in named:
+        first_name, first_path = seen.setdefault(same_key(name), (name, path))
+        if first_path == path:
+            continue
+        if first_name != name:
+            yield _case_twin(path, what, name, first_name)
+        else:
+            yield Fault(
+                code=code,
+                path=path,
+                message=f"the {what} name {shown(name)} is taken by {first_path}",
+                remedy=f"give each {what} a name of its own",
+            )
+
+
+def _case_twin(path: str, what: str, name: str, first: str) -> Fault:
+    return Fault(
+        code="config.case_twin",
+        path=path,
+        message=f"{what} {shown(name)} differs from {shown(first)} in case or accents' form only",
+        remedy="write both the same, or make them clearly different",
+    )
+
+
+def _not_finite(path: str) -> Fault:
+    return Fault(
+        code="config.out_of_range",
+        path=path,
+        message="has to be a finite number, not NaN or infinity",
+    )
+
+
+def _given(fault: Fault | None) -> Iterator[Fault]:
+    if fault is not None:
+        yield fault

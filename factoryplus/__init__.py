@@ -1,0 +1,1 @@
+"""The one command: ``factoryplus gateway | central | plant | demo``."""

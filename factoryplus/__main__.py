@@ -1,0 +1,5 @@
+"""``python -m factoryplus``."""
+
+from factoryplus.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""The edge appliance: reads OPC UA, journals durably, publishes Sparkplug B, syncs to the hub."""

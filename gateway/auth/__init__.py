@@ -1,0 +1,1 @@
+"""Local sign-in: the one-time claim, passwords, sessions and back-off. Knows no HTTP."""

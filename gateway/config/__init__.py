@@ -1,0 +1,1 @@
+"""The configuration document on this box: read it, check it, keep the last good one."""

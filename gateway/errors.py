@@ -1,0 +1,72 @@
+"""The gateway's own errors.
+
+GatewayError
+├── SettingsError      the command line or the data directory cannot be used
+├── JournalError       the journal cannot be opened, written or read
+│   ├── JournalLocked  another process owns it
+│   └── RowDamaged     a row fails its hash or does not decode
+├── SourceError        a source cannot connect or subscribe; retried by the engine
+├── SinkError          a sink cannot connect or send; retried by the engine
+└── EnrolError         the hub refused, or is not the hub the code names
+"""
+
+from __future__ import annotations
+
+
+class GatewayError(Exception):
+    """Base of all errors that the gateway raises itself."""
+
+    code = "gateway.error"
+    retryable = False
+
+
+class SettingsError(GatewayError):
+    """Raised when the command line or the data directory cannot be used."""
+
+    code = "settings.unusable"
+
+
+class JournalError(GatewayError):
+    """Raised when the journal cannot be opened, written or read."""
+
+    code = "journal.failed"
+    retryable = True
+
+
+class JournalLockedError(JournalError):
+    """Raised when another process owns the journal."""
+
+    code = "journal.locked"
+    retryable = False
+
+
+class RowDamagedError(JournalError):
+    """Raised when a row fails its hash or does not decode; names the row."""
+
+    code = "journal.row_damaged"
+    retryable = False
+
+    def __init__(self, sequence: int, cause: str, times_us: tuple[int, int] = (0, 0)) -> None:
+        super().__init__(f"journal row {sequence}: {cause}")
+        self.sequence = sequence
+        self.times_us = times_us  # first and last source time, as far as the row's columns say
+
+
+class SourceError(GatewayError):
+    """Raised when a source cannot connect or subscribe; the engine tries again."""
+
+    code = "source.failed"
+    retryable = True
+
+
+class SinkError(GatewayError):
+    """Raised when a sink cannot connect or send; the engine tries again."""
+
+    code = "sink.failed"
+    retryable = True
+
+
+class EnrolError(GatewayError):
+    """Raised when the hub refuses, or is not the hub that the code names."""
+
+    code = "enrol.refused"

@@ -1,0 +1,1 @@
+"""Joins the strangers: sources -> pipeline -> journal -> sinks; owns retry, back-off, pacing."""

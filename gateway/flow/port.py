@@ -1,0 +1,77 @@
+"""What the engine gives to one source: its tags, the intake, the ledger, its durable marks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from contract.sample import SampleBatch
+from contract.upload import LossReason
+from gateway.flow.intake import Arrival, Intake
+from gateway.flow.ledger import LossNote
+from gateway.flow.tags import TagTable
+from gateway.sources.base import Mark, TagSpec
+
+
+class IntakePort:
+    """See ``sources.base.SourcePort``."""
+
+    def __init__(self, source: str, intake: Intake, tags: TagTable) -> None:
+        self._source = source
+        self._intake = intake
+        self._tags = tags
+
+    def register(self, specs: Sequence[TagSpec]) -> list[int]:
+        """Return the tag index of each spec: these are the source's tags now."""
+        return self._with_deadbands(self._tags.register(self._source, specs), specs)
+
+    def add(self, specs: Sequence[TagSpec]) -> list[int]:
+        """Return the tag indexes of specs found later."""
+        return self._with_deadbands(self._tags.add(self._source, specs), specs)
+
+    def _with_deadbands(self, indexes: list[int], specs: Sequence[TagSpec]) -> list[int]:
+        widths = [spec.deadband for spec in specs]
+        self._intake.set_deadbands(list(zip(indexes, widths, strict=True)))
+        return indexes
+
+    async def put(
+        self, batch: SampleBatch, marks: Sequence[Mark], stored: Callable[[], None]
+    ) -> None:
+        """Hand over a batch; wait while the intake is full."""
+        await self._intake.put(Arrival(self._source, batch, marks, stored))
+
+    def drop(self, reason: LossReason, count: int) -> None:
+        """Count values that were read and cannot be stored."""
+        self._intake.drop(reason, count)
+
+    def lose(
+        self,
+        reason: LossReason,
+        first_time_us: int,
+        last_time_us: int,
+        *,
+        tag: int | None = None,
+        count: int | None = None,
+        detail: str = "",
+    ) -> None:
+        """Enter a loss in the ledger."""
+        self._intake.lose(
+            LossNote(
+                reason=reason,
+                source=self._source,
+                tag=tag,
+                first_time_us=first_time_us,
+                last_time_us=last_time_us,
+                count=count,
+                detail=detail,
+            )
+        )
+
+    def marks(self) -> dict[str, int]:
+        """Return the durable marks of this source."""
+        return {
+            key: at for (source, key), at in self._intake.marks.items() if source == self._source
+        }
+
+    def last_stored_time_us(self) -> int | None:
+        """Return the newest durable source time of this source."""
+        return self._intake.last_time_us.get(self._source)

@@ -1,0 +1,45 @@
+"""What sinks and screens see of the tags: definitions in use and last values."""
+
+from __future__ import annotations
+
+from contract.upload import TagDefinition
+from gateway.flow.tags import TagTable
+from gateway.pipeline.last import NEVER, LastValues
+from gateway.sinks.base import LastValue
+
+
+class TagBook:
+    """See ``sinks.base.TagView``.
+
+    Last values are written by the journal's worker thread; a reader on the loop may see a value a
+    moment before its row is committed.
+    """
+
+    def __init__(self, tags: TagTable, last: LastValues) -> None:
+        self._tags = tags
+        self._last = last
+
+    @property
+    def generation(self) -> int:
+        """Grows when the tags in use change."""
+        return self._tags.generation
+
+    def in_use(self) -> list[TagDefinition]:
+        """Return the definitions of all tags in use."""
+        return self._tags.in_use()
+
+    def definitions_from(self, index: int, limit: int) -> list[TagDefinition]:
+        """Return definitions from a tag index on, used or not."""
+        return self._tags.definitions[index : index + limit]
+
+    def definition(self, index: int) -> TagDefinition | None:
+        """Return one definition; None for an unknown index."""
+        known = self._tags.definitions
+        return known[index] if 0 <= index < len(known) else None
+
+    def last(self, tag: int) -> LastValue | None:
+        """Return a tag's last reported sample; None before the first."""
+        last = self._last
+        if tag >= len(last.kind) or last.kind[tag] == NEVER:
+            return None
+        return LastValue(last.value(tag), int(last.status[tag]), int(last.time_us[tag]))

@@ -1,0 +1,1 @@
+"""Where samples go: a sink owns its protocol; the engine (``flow``) owns lanes, pacing, retry."""

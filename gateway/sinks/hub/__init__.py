@@ -1,0 +1,1 @@
+"""The uplink: journal rows to the hub's ingest over mutual TLS."""

@@ -1,0 +1,1 @@
+"""Where values come from: a source owns its protocol; the engine (``flow``) owns resilience."""

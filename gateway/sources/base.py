@@ -1,0 +1,162 @@
+"""The seam of a source: what it is given and what it gives.
+
+A source owns its protocol and nothing else. It connects, finds its tags, registers them, puts
+batches, and raises ``SourceError`` when its session is lost; the engine starts it again with
+back-off. ``put`` waits when the intake is full: that is the back-pressure, and a source that is
+made to wait must stop asking its device for more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from contract.sample import SampleBatch
+from contract.upload import LossReason
+from sparkplug_b.datatype import DataType
+
+SourceState = Literal["starting", "connecting", "up", "waiting", "stopped"]
+
+
+class TagSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A tag as its source found it.
+
+    Attributes:
+        name: Sparkplug metric name within the device.
+        device: Sparkplug device id.
+        data_type: of the tag, after scaling.
+        address: the address in the source, stable over restarts.
+        gain: value x gain + offset; 1.0 and 0.0 leave the value as it is.
+        offset: see ``gain``.
+        deadband: report a number only when it moved by at least this much; 0 for any change.
+        unit: engineering unit or "".
+        low: low end of the EU range.
+        high: high end of the EU range.
+        description: for people.
+    """
+
+    name: str
+    device: str
+    data_type: DataType
+    address: str
+    gain: float = 1.0
+    offset: float = 0.0
+    deadband: float = 0.0
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    description: str = ""
+
+
+class Mark(msgspec.Struct, frozen=True, gc=False):
+    """A durable position in a source: after a restart the source goes on behind it."""
+
+    key: str
+    position: int
+
+
+class TagTrouble(msgspec.Struct, frozen=True, kw_only=True):
+    """A tag that cannot be read; its neighbours go on."""
+
+    tag: str
+    address: str
+    code: str
+    message: str
+
+
+class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a source shows of itself.
+
+    Attributes:
+        state: connecting; up (a session delivers); waiting (for the next attempt); stopped.
+        reason: why it is not up.
+        tags_total: tags that the configuration selects.
+        values_count: values read since the start.
+        sessions_count: sessions opened since the start.
+        last_value_s: monotonic time of the last value; None before the first.
+        troubles: tags that cannot be read (at most 100 listed).
+        troubles_count: all of them.
+    """
+
+    state: SourceState
+    endpoint: str
+    reason: str = ""
+    tags_total: int = 0
+    values_count: int = 0
+    sessions_count: int = 0
+    last_value_s: float | None = None
+    troubles: list[TagTrouble] = []
+    troubles_count: int = 0
+
+
+class SourcePort(Protocol):
+    """What the engine gives to one source."""
+
+    def register(self, specs: Sequence[TagSpec]) -> list[int]:
+        """Return the tag index of each spec: these are the source's tags now, and no others.
+
+        A spec that changed gets a new index.
+        """
+        ...
+
+    def add(self, specs: Sequence[TagSpec]) -> list[int]:
+        """Return the tag indexes of specs found later, beside those registered."""
+        ...
+
+    async def put(
+        self, batch: SampleBatch, marks: Sequence[Mark], stored: Callable[[], None]
+    ) -> None:
+        """Hand over a batch; wait while the intake is full.
+
+        ``stored`` is called on the event loop once the batch is durable (or filtered whole);
+        ``marks`` are made durable in the same commit.
+        """
+        ...
+
+    def drop(self, reason: LossReason, count: int) -> None:
+        """Count values that were read and cannot be stored."""
+        ...
+
+    def lose(
+        self,
+        reason: LossReason,
+        first_time_us: int,
+        last_time_us: int,
+        *,
+        tag: int | None = None,
+        count: int | None = None,
+        detail: str = "",
+    ) -> None:
+        """Enter a loss in the ledger."""
+        ...
+
+    def marks(self) -> dict[str, int]:
+        """Return the durable marks of this source."""
+        ...
+
+    def last_stored_time_us(self) -> int | None:
+        """Return the newest source time of this source that is durable; None if there is none."""
+        ...
+
+
+class Source(Protocol):
+    """One source. Constructors only store; ``run_session`` does."""
+
+    @property
+    def name(self) -> str:
+        """The source's name in the configuration."""
+        ...
+
+    async def run_session(self, port: SourcePort) -> None:
+        """Connect, register, read until the session is lost.
+
+        Raises:
+            SourceError: the session could not be made, or was lost; try again later.
+        """
+        ...
+
+    def status(self) -> SourceReport:
+        """Return what to show of the source now."""
+        ...

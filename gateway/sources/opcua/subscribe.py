@@ -1,0 +1,167 @@
+"""Subscriptions and monitored items of one session. Client handles are tag indexes.
+
+So a notification can be read without a map, and a subscription that outlived its session, or this
+process, can be taken over (TransferSubscriptions) and what the server still holds asked for again
+(Republish). Source: OPC 10000-4, 5.13 and 5.14.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from asyncua import ua
+from asyncua.ua.uaerrors import UaError
+
+from contract.config import GroupConfig
+from gateway.errors import SourceError
+from gateway.sources.base import TagTrouble
+from gateway.sources.opcua.discover import FoundTag
+from gateway.sources.opcua.session import Session
+
+ITEMS_PER_CALL = 500
+KEEP_ALIVE_S = 5.0
+LIFETIME_S = 120.0
+"""How long a server keeps a subscription whose client is silent, and what it has not delivered."""
+NOTIFICATIONS_PER_PUBLISH_MAX = 10_000
+
+
+class Subscription(msgspec.Struct, kw_only=True):
+    """A subscription as the server revised it.
+
+    Attributes:
+        next_sequence: the notification sequence number expected next; 0 when it is not known.
+        unstored: notifications handed over that are not durable yet.
+    """
+
+    id: int
+    group: str
+    publishing_interval_ms: float
+    keep_alive_s: float
+    next_sequence: int = 0
+    unstored: set[int] = msgspec.field(default_factory=set)
+
+
+async def create_subscription(session: Session, group: GroupConfig) -> Subscription:
+    """Create one subscription for a group. Raises SourceError."""
+    interval_ms = group.publishing_interval_ms
+    parameters = ua.CreateSubscriptionParameters()
+    parameters.RequestedPublishingInterval = float(interval_ms)
+    parameters.RequestedMaxKeepAliveCount = max(1, math.ceil(KEEP_ALIVE_S * 1000 / interval_ms))
+    parameters.RequestedLifetimeCount = max(
+        3 * parameters.RequestedMaxKeepAliveCount, math.ceil(LIFETIME_S * 1000 / interval_ms)
+    )
+    parameters.MaxNotificationsPerPublish = NOTIFICATIONS_PER_PUBLISH_MAX
+    parameters.PublishingEnabled = True
+    parameters.Priority = 0
+    request = ua.CreateSubscriptionRequest()
+    request.Parameters = parameters
+    # not session.create_subscription: that starts asyncua's own publish loop
+    response = await call(session, request, ua.CreateSubscriptionResponse)
+    revised = response.Parameters
+    return Subscription(
+        id=revised.SubscriptionId,
+        group=group.name,
+        publishing_interval_ms=revised.RevisedPublishingInterval,
+        keep_alive_s=revised.RevisedPublishingInterval * revised.RevisedMaxKeepAliveCount / 1000,
+        next_sequence=1,  # OPC 10000-4, 5.13.1.1
+    )
+
+
+async def call(session: Session, request: Any, response_type: type) -> Any:
+    """Send a request and return its checked response. Raises SourceError."""
+    try:
+        data = await session.client.uaclient._send_request(request)  # noqa: SLF001 - pinned
+        response = ua.ua_binary.struct_from_binary(response_type, data)
+        response.ResponseHeader.ServiceResult.check()
+    except (OSError, TimeoutError, UaError) as error:
+        name = type(request).__name__.removesuffix("Request")
+        raise SourceError(f"{name} failed: {type(error).__name__} {error}") from error
+    return response
+
+
+async def monitor(
+    session: Session,
+    subscription: Subscription,
+    group: GroupConfig,
+    tags: Sequence[tuple[int, FoundTag]],
+) -> list[TagTrouble]:
+    """Create monitored items for (tag index, tag), in the order given; return who was refused.
+
+    Items of one data type stand together, so that notifications come in runs of one shape.
+    """
+    troubles: list[TagTrouble] = []
+    for start in range(0, len(tags), ITEMS_PER_CALL):
+        part = tags[start : start + ITEMS_PER_CALL]
+        parameters = ua.CreateMonitoredItemsParameters()
+        parameters.SubscriptionId = subscription.id
+        parameters.TimestampsToReturn = ua.TimestampsToReturn.Source
+        parameters.ItemsToCreate = [_item(index, tag, group) for index, tag in part]
+        request = ua.CreateMonitoredItemsRequest()
+        request.Parameters = parameters
+        response = await call(session, request, ua.CreateMonitoredItemsResponse)
+        for (_, tag), result in zip(part, response.Results, strict=True):
+            if not result.StatusCode.is_good():
+                troubles.append(_refused(tag, result.StatusCode))
+    return troubles
+
+
+def _item(index: int, tag: FoundTag, group: GroupConfig) -> Any:
+    wanted = ua.ReadValueId()
+    wanted.NodeId = tag.node_id
+    wanted.AttributeId = ua.AttributeIds.Value
+    item = ua.MonitoredItemCreateRequest()
+    item.ItemToMonitor = wanted
+    item.MonitoringMode = ua.MonitoringMode.Reporting
+    item.RequestedParameters.ClientHandle = index
+    item.RequestedParameters.SamplingInterval = float(group.sampling_interval_ms)
+    item.RequestedParameters.QueueSize = group.queue_size
+    item.RequestedParameters.DiscardOldest = True
+    return item
+
+
+def _refused(tag: FoundTag, status: Any) -> TagTrouble:
+    return TagTrouble(
+        tag=tag.spec.name,
+        address=tag.spec.address,
+        code=str(status.name),
+        message=f"the server refuses to monitor this node: {status.name}",
+    )
+
+
+async def transfer(
+    session: Session, subscriptions: Sequence[Subscription]
+) -> list[list[int]] | None:
+    """Take subscriptions over into this session.
+
+    Returns, for each, the sequence numbers that the server still holds; None when it refuses any
+    (they expired, or it cannot transfer): then they have to be created again.
+    """
+    request = ua.TransferSubscriptionsRequest()
+    request.Parameters.SubscriptionIds = [s.id for s in subscriptions]
+    request.Parameters.SendInitialValues = False
+    try:
+        response = await call(session, request, ua.TransferSubscriptionsResponse)
+    except SourceError:
+        return None
+    results = response.Parameters.Results if hasattr(response, "Parameters") else response.Results
+    if len(results) != len(subscriptions) or not all(r.StatusCode.is_good() for r in results):
+        return None
+    return [[int(n) for n in (r.AvailableSequenceNumbers or [])] for r in results]
+
+
+async def delete(session: Session, subscription_ids: Sequence[int]) -> None:
+    """Delete subscriptions that are of no more use; a refusal does not matter."""
+    request = ua.DeleteSubscriptionsRequest()
+    request.Parameters.SubscriptionIds = list(subscription_ids)
+    try:
+        await call(session, request, ua.DeleteSubscriptionsResponse)
+    except SourceError:
+        return
+
+
+def following(sequence: int) -> int:
+    """Return the notification sequence number after this one: it wraps to 1, never 0."""
+    return 1 if sequence >= 0xFFFFFFFF else sequence + 1

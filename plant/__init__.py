@@ -1,0 +1,1 @@
+"""A simulated OPC UA plant: for the demo, tests and benchmarks, never for the product."""

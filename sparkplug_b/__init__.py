@@ -1,0 +1,141 @@
+"""Sparkplug B 3.0.0: payload codec, topics, sessions of edge node and host. Pure protocol.
+
+No I/O, no clock, nothing of ours imported: data types (`datatype`), payload data (`payload`),
+bytes (`codec`; `columns` for DATA at speed), topics (`topic`), the session (`edge`), the primary
+host's STATE (`state`), a host application's session (`host`).
+"""
+
+from sparkplug_b.birth import BirthMetric, DeviceBirth
+from sparkplug_b.codec import decode, encode
+from sparkplug_b.columns import EncodedMetrics, MetricColumn, data_payload, encode_metrics
+from sparkplug_b.command import Command, CommandDrop
+from sparkplug_b.datatype import DataType, Quality, pack_array, unpack_array
+from sparkplug_b.decoder import DEFAULT_LIMITS, Limits, TypeTable
+from sparkplug_b.edge import EdgeNodeSession, OutboundMessage, SessionState, next_bd_seq
+from sparkplug_b.errors import (
+    DecodeCause,
+    DecodeError,
+    DeviceStateError,
+    DuplicateAliasError,
+    DuplicateNameError,
+    EncodeError,
+    NotBornError,
+    NotConnectedError,
+    SessionError,
+    SparkplugError,
+    TopicError,
+)
+from sparkplug_b.host import HostSession, HostSessionState
+from sparkplug_b.host_event import (
+    CommandToSend,
+    DeviceOffline,
+    DeviceOnline,
+    HostDrop,
+    HostEvent,
+    HostMetric,
+    HostOptions,
+    MetricValues,
+    NodeOffline,
+    NodeOnline,
+    OfflineReason,
+)
+from sparkplug_b.host_node import HostNode
+from sparkplug_b.host_scope import HostScope
+from sparkplug_b.payload import (
+    DataSet,
+    MetaData,
+    Metric,
+    Parameter,
+    Payload,
+    PropertySet,
+    PropertySetList,
+    PropertyValue,
+    Template,
+    Value,
+)
+from sparkplug_b.state import HostState, PrimaryHost, parse_state
+from sparkplug_b.topic import (
+    StateTopic,
+    Topic,
+    advise_metric_name,
+    check_id,
+    check_metric_name,
+    check_metric_names,
+    device_topic,
+    node_topic,
+    parse_topic,
+    state_topic,
+)
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "BirthMetric",
+    "Command",
+    "CommandDrop",
+    "CommandToSend",
+    "DataSet",
+    "DataType",
+    "DecodeCause",
+    "DecodeError",
+    "DeviceBirth",
+    "DeviceOffline",
+    "DeviceOnline",
+    "DeviceStateError",
+    "DuplicateAliasError",
+    "DuplicateNameError",
+    "EdgeNodeSession",
+    "EncodeError",
+    "EncodedMetrics",
+    "HostDrop",
+    "HostEvent",
+    "HostMetric",
+    "HostNode",
+    "HostOptions",
+    "HostScope",
+    "HostSession",
+    "HostSessionState",
+    "HostState",
+    "Limits",
+    "MetaData",
+    "Metric",
+    "MetricColumn",
+    "MetricValues",
+    "NodeOffline",
+    "NodeOnline",
+    "NotBornError",
+    "NotConnectedError",
+    "OfflineReason",
+    "OutboundMessage",
+    "Parameter",
+    "Payload",
+    "PrimaryHost",
+    "PropertySet",
+    "PropertySetList",
+    "PropertyValue",
+    "Quality",
+    "SessionError",
+    "SessionState",
+    "SparkplugError",
+    "StateTopic",
+    "Template",
+    "Topic",
+    "TopicError",
+    "TypeTable",
+    "Value",
+    "advise_metric_name",
+    "check_id",
+    "check_metric_name",
+    "check_metric_names",
+    "data_payload",
+    "decode",
+    "device_topic",
+    "encode",
+    "encode_metrics",
+    "next_bd_seq",
+    "node_topic",
+    "pack_array",
+    "parse_state",
+    "parse_topic",
+    "state_topic",
+    "unpack_array",
+]

@@ -1,0 +1,391 @@
+"""One edge node as a host application sees it: births, order of messages, deaths, rebirths asked.
+
+Source: Sparkplug 3.0, sections 5.4 to 5.9. Times are UTC ms; a clock that steps back makes a timer
+run out, never hang. Known limit of the protocol: an NBIRTH that is lost just where the next seq
+fits by chance is not noticed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from sparkplug_b.codec import decode
+from sparkplug_b.errors import DecodeError
+from sparkplug_b.host_event import (
+    DeviceOffline,
+    DeviceOnline,
+    HostDrop,
+    HostEvent,
+    HostOptions,
+    NodeOffline,
+    NodeOnline,
+    OfflineReason,
+)
+from sparkplug_b.host_order import NumberedMessage, Received, SeqOrder, is_over
+from sparkplug_b.host_rebirth import RebirthWish
+from sparkplug_b.host_scope import HostScope, bd_seq_of, payload_time_ms
+from sparkplug_b.payload import Payload
+
+
+class HostNode:
+    """One edge node.
+
+    Attributes:
+        bd_seq: of the last NBIRTH.
+        offline_reason: why it is offline; None while online and before the first birth.
+        scope: its own metrics.
+        devices: by id; offline ones stay known.
+        rebirth: the wish for a rebirth; the session sends it.
+    """
+
+    def __init__(
+        self, group_id: str, node_id: str, options: HostOptions, drops: Counter[HostDrop]
+    ) -> None:
+        self.key: Final = (group_id, node_id)
+        self.bd_seq: int | None = None
+        self.offline_reason: OfflineReason | None = None
+        self.scope: Final = HostScope(None)
+        self.devices: Final[dict[str, HostScope]] = {}
+        self._options = options
+        self._drops = drops
+        self._order = SeqOrder(options.reorder_messages_max, options.reorder_bytes_max)
+        self.rebirth: Final = RebirthWish(options.rebirth_interval_ms, options.rebirth_requests_max)
+        self._is_refused = False
+        self._birth_print: int | None = None
+        self._birth_time_ms: int | None = None
+        self._birth_received_ms = 0
+        self._last_time_ms = 0
+        self._died_ms: int | None = None
+        self._other_death: tuple[int | None, int] | None = None
+        self._unborn: set[str] = set()  # devices whose DBIRTH must follow
+        self._unborn_since_ms = 0
+        self._refused: set[str] = set()  # devices over a limit: no rebirth helps
+
+    @property
+    def due_ms(self) -> int | None:
+        """Return when `on_timer` or `rebirth.take` next has something to do."""
+        options = self._options
+        rebirth_ms, gap_since_ms = self.rebirth.due_ms, self._order.gap_since_ms
+        due = [] if rebirth_ms is None else [rebirth_ms]
+        if gap_since_ms is not None:
+            due.append(gap_since_ms + options.reorder_timeout_ms)
+        if self._unborn:
+            due.append(self._unborn_since_ms + options.device_birth_timeout_ms)
+        return min(due, default=None)
+
+    def on_birth(self, payload: bytes, now_ms: int) -> list[HostEvent]:
+        """Take an NBIRTH."""
+        if hash(payload) == self._birth_print and self._birth_time_ms is not None:
+            self._drops["duplicate"] += 1
+            return []
+        try:
+            body = decode(payload, limits=self._options.limits)
+        except DecodeError:
+            self._drops["malformed"] += 1
+            self._drop("after_gap", self._order.stop())  # the tables may be those of before
+            self.rebirth.want()
+            return []
+        if self._is_late_birth(body, now_ms):
+            self._drops["superseded"] += 1
+            return []
+        self._is_refused = len(body.metrics) > self._options.metrics_max
+        if self._is_refused:
+            self._drops["metrics_max"] += 1
+            self._drop("after_gap", self._order.stop())
+            return self._offline("not_reborn", now_ms) if self.scope.is_online else []
+        bd_seq = bd_seq_of(body)
+        if bd_seq is None:
+            self._drops["no_bd_seq"] += 1
+        is_rebirth = self.scope.is_online and bd_seq == self.bd_seq
+        self._begin(payload, body, bd_seq, now_ms)
+        self.scope.bear(body, self._drops, now_ms)
+        online = NodeOnline(
+            group_id=self.key[0],
+            node_id=self.key[1],
+            bd_seq=bd_seq,
+            time_ms=payload_time_ms(body, now_ms),
+            is_rebirth=is_rebirth,
+            metrics=self.scope.metrics,
+        )
+        return [online, self.scope.born_values(self.key, now_ms), *self._drain()]
+
+    def on_death(self, payload: bytes, now_ms: int) -> list[HostEvent]:
+        """Take an NDEATH; its time is the host's own.
+
+        Source: Sparkplug 3.0, tck-id-operational-behavior-edge-node-termination-host-action-*.
+        """
+        try:
+            bd_seq = bd_seq_of(decode(payload, limits=self._options.limits))
+        except DecodeError:
+            self._drops["malformed"] += 1
+            return []
+        if self.bd_seq is not None and bd_seq != self.bd_seq:
+            self._drops["death_bd_seq"] += 1
+            self._other_death = (bd_seq, now_ms)
+            return []
+        if not self.scope.is_online and self.offline_reason != "connection_lost":
+            self._drops["death_duplicate"] += 1
+            self._other_death = (bd_seq, now_ms) if self.bd_seq is None else self._other_death
+            return []
+        self._died_ms = now_ms
+        return self._offline("death", now_ms)
+
+    def on_numbered(
+        self, message: NumberedMessage, device_id: str | None, payload: bytes, now_ms: int
+    ) -> list[HostEvent]:
+        """Take a message that has a seq: put it in order, hold it back or drop it."""
+        if self._is_refused:
+            self._drops["metrics_max"] += 1
+            return []
+        if self._order.next_seq is None:
+            self._drops["after_gap" if self.scope.is_online else "before_birth"] += 1
+            self.rebirth.want()
+            return []
+        body, is_sound = self._decode(message, device_id, payload)
+        seq = None if body is None else body.seq
+        if body is None or seq is None or seq > 255:
+            self._drops["malformed" if body is None else "no_seq"] += 1
+            if message == "DBIRTH" and device_id is not None:
+                self._expect_birth(device_id, now_ms)
+            self.rebirth.want()
+            return []
+        if self._is_before_birth(body, now_ms):
+            self._drops["superseded"] += 1
+            return []
+        received = Received(
+            message=message,
+            device_id=device_id,
+            payload=payload,
+            received_ms=now_ms,
+            seq=seq,
+            time_ms=body.timestamp_ms,
+        )
+        return self._place(received, body if is_sound else None)
+
+    def on_timer(self, now_ms: int) -> list[HostEvent]:
+        """Give up a gap that is open too long, and devices that were not born again."""
+        options = self._options
+        events: list[HostEvent] = []
+        gap_since_ms = self._order.gap_since_ms
+        if gap_since_ms is not None and is_over(gap_since_ms, now_ms, options.reorder_timeout_ms):
+            events += self._give_up_gap()
+        if self._unborn and is_over(self._unborn_since_ms, now_ms, options.device_birth_timeout_ms):
+            late, self._unborn = sorted(self._unborn), set()
+            events += [self._device_offline(one, now_ms, "not_reborn") for one in late]
+        return events
+
+    def connection_lost(self, now_ms: int) -> list[HostEvent]:
+        """Mark everything stale: nothing is known any more; ask for a rebirth when back."""
+        self._is_refused = False
+        if not self.scope.is_online:
+            self.rebirth.forget()
+            return []
+        events = self._offline("connection_lost", now_ms)
+        self.rebirth.want()
+        return events
+
+    # --- order -------------------------------------------------------------------------------
+
+    def _decode(
+        self, message: NumberedMessage, device_id: str | None, payload: bytes
+    ) -> tuple[Payload | None, bool]:
+        types = None
+        if message != "DBIRTH":
+            scope = self.scope if device_id is None else self.devices.get(device_id)
+            types = scope.types if scope is not None else None
+        limits = self._options.limits
+        try:
+            return decode(payload, types=types, limits=limits), True
+        except DecodeError:
+            pass
+        try:  # the table may be that of before: seq can be read without it
+            return decode(payload, limits=limits), False
+        except DecodeError:
+            return None, False
+
+    def _is_before_birth(self, body: Payload, now_ms: int) -> bool:
+        # Only while such a message can be late: a node's clock may be set back.
+        return (
+            self._birth_time_ms is not None
+            and body.timestamp_ms is not None
+            and body.timestamp_ms < self._birth_time_ms
+            and not is_over(self._birth_received_ms, now_ms, self._options.reorder_timeout_ms)
+        )
+
+    def _is_late_birth(self, body: Payload, now_ms: int) -> bool:
+        if self._is_before_birth(body, now_ms):
+            return True
+        bd_seq, span_ms = bd_seq_of(body), self._options.reorder_timeout_ms
+        other = self._other_death  # an NDEATH may overtake the NBIRTH of its session
+        if other is not None and other[0] == bd_seq and not is_over(other[1], now_ms, span_ms):
+            return True
+        died_ms = self._died_ms
+        return (
+            died_ms is not None
+            and body.timestamp_ms is not None
+            and body.timestamp_ms <= self._last_time_ms
+            and bd_seq == self.bd_seq
+            and not is_over(died_ms, now_ms, span_ms)
+        )
+
+    def _begin(self, payload: bytes, body: Payload, bd_seq: int | None, now_ms: int) -> None:
+        seq = body.seq
+        if seq is None or seq > 255:
+            self._drops["no_seq"] += 1
+            seq = 0
+        self.bd_seq = bd_seq
+        self.offline_reason = None
+        self._birth_print = hash(payload)
+        self._birth_time_ms = body.timestamp_ms
+        self._birth_received_ms = now_ms
+        self._last_time_ms = body.timestamp_ms or 0
+        self._died_ms = None
+        self._unborn = {key for key, device in self.devices.items() if device.is_online}
+        self._unborn_since_ms = now_ms
+        self.rebirth.forget()
+        self._drop("superseded", self._order.begin((seq + 1) % 256, body.timestamp_ms))
+
+    def _drop(self, reason: HostDrop, message_count: int) -> None:
+        if message_count:
+            self._drops[reason] += message_count
+
+    def _place(self, received: Received, body: Payload | None) -> list[HostEvent]:
+        place = self._order.place(received)
+        if place == "next":
+            return [*self._process(received, body), *self._drain()]
+        if place == "duplicate":
+            self._drops["duplicate"] += 1
+        elif place == "taken":
+            self._drops["superseded"] += 1
+        elif place == "full" or self._options.reorder_timeout_ms == 0:
+            return self._give_up_gap()
+        return []
+
+    def _drain(self) -> list[HostEvent]:
+        events: list[HostEvent] = []
+        while (held := self._order.pop_next()) is not None:
+            events += self._process(held, None)
+        return events
+
+    def _give_up_gap(self) -> list[HostEvent]:
+        self._drops["gap"] += 1
+        self.rebirth.want()
+        events: list[HostEvent] = []
+        while self._options.is_released_after_gap and self._order.skip_gap():
+            events += self._drain()
+        if self._order.held_count:
+            self._drop("after_gap", self._order.stop())
+        elif not self._options.is_released_after_gap:
+            self._order.stop()
+        return events
+
+    # --- messages in order ---------------------------------------------------------------------
+
+    def _process(self, received: Received, body: Payload | None) -> list[HostEvent]:
+        """Take the message that comes next; `body` where it is decoded by the tables of now."""
+        self._order.advance(received)
+        self._last_time_ms = max(self._last_time_ms, received.time_ms or 0)
+        message, device_id = received.message, received.device_id
+        if message == "DDEATH" and device_id is not None:
+            return self._device_death(device_id, received)
+        if body is None:
+            body, is_sound = self._decode(message, device_id, received.payload)
+            if body is None or not is_sound:
+                self._drops["malformed"] += 1
+                if message == "DBIRTH" and device_id is not None:
+                    self._expect_birth(device_id, received.received_ms)
+                self.rebirth.want()
+                return []
+        if message == "DBIRTH" and device_id is not None:
+            return self._device_birth(device_id, body, received.received_ms)
+        scope = self.scope if device_id is None else self.devices.get(device_id)
+        if scope is None or not scope.is_online or device_id in self._unborn:
+            if device_id not in self._refused:
+                self.rebirth.want()
+            self._drops["before_birth"] += 1
+            return []
+        values, needs_rebirth = scope.take(body, self._drops, self.key, received.received_ms)
+        if needs_rebirth:
+            self.rebirth.want()
+        return [values] if values.names else []
+
+    def _device_birth(self, device_id: str, body: Payload, now_ms: int) -> list[HostEvent]:
+        device = self.devices.get(device_id)
+        others_count = len(self.scope.metrics) + sum(
+            len(other.metrics) for key, other in self.devices.items() if key != device_id
+        )
+        reason: HostDrop | None = None
+        if device is None and len(self.devices) >= self._options.devices_max:
+            reason = "devices_max"
+        elif others_count + len(body.metrics) > self._options.metrics_max:
+            reason = "metrics_max"
+        if reason is not None:
+            self._drops[reason] += 1
+            is_online = device is not None and device.is_online
+            self._unborn.discard(device_id)
+            if len(self._refused) < self._options.devices_max:
+                self._refused.add(device_id)
+            return [self._device_offline(device_id, now_ms, "not_reborn")] if is_online else []
+        self._refused.discard(device_id)
+        if device is None:
+            device = self.devices[device_id] = HostScope(device_id)
+        is_rebirth = device.is_online
+        device.bear(body, self._drops, now_ms)
+        self._unborn.discard(device_id)
+        online = DeviceOnline(
+            group_id=self.key[0],
+            node_id=self.key[1],
+            device_id=device_id,
+            time_ms=payload_time_ms(body, now_ms),
+            is_rebirth=is_rebirth,
+            metrics=device.metrics,
+        )
+        return [online, device.born_values(self.key, now_ms)]
+
+    def _device_death(self, device_id: str, received: Received) -> list[HostEvent]:
+        device = self.devices.get(device_id)
+        if device is None or not device.is_online:
+            self._drops["death_duplicate"] += 1
+            return []
+        self._unborn.discard(device_id)
+        time_ms = payload_time_ms(Payload(timestamp_ms=received.time_ms), received.received_ms)
+        return [self._device_offline(device_id, time_ms, "death")]
+
+    # --- offline -------------------------------------------------------------------------------
+
+    def _expect_birth(self, device_id: str, now_ms: int) -> None:
+        device = self.devices.get(device_id)
+        if device is not None and device.is_online:
+            self._unborn.add(device_id)
+            self._unborn_since_ms = now_ms
+
+    def _device_offline(self, device_id: str, time_ms: int, why: OfflineReason) -> DeviceOffline:
+        return DeviceOffline(
+            group_id=self.key[0],
+            node_id=self.key[1],
+            device_id=device_id,
+            time_ms=time_ms,
+            reason=why,
+            stale_names=self.devices[device_id].go_offline(time_ms),
+        )
+
+    def _offline(self, reason: OfflineReason, now_ms: int) -> list[HostEvent]:
+        self.offline_reason = reason
+        self._drop("superseded", self._order.stop())
+        self._unborn.clear()
+        self.rebirth.forget()
+        of_device: OfflineReason = "node_death" if reason == "death" else reason
+        events: list[HostEvent] = [
+            self._device_offline(device_id, now_ms, of_device)
+            for device_id, device in self.devices.items()
+            if device.is_online
+        ]
+        node = NodeOffline(
+            group_id=self.key[0],
+            node_id=self.key[1],
+            time_ms=now_ms,
+            reason=reason,
+            stale_names=self.scope.go_offline(now_ms),
+        )
+        return [*events, node]
