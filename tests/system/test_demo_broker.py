@@ -9,8 +9,8 @@ import pytest
 
 from contract.config import BrokerConfig
 from factoryplus.demo import _free_port
-from gateway.sinks.sparkplug.mqtt import connect
 from runtime.clock import SystemClock
+from runtime.mqtt import connect
 
 pytestmark = pytest.mark.slow
 

@@ -1,1 +1,1 @@
-"""Sparkplug B 3.0 edge node over MQTT; the one door to gmqtt."""
+"""Sparkplug B 3.0 edge node over MQTT."""

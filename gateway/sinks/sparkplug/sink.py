@@ -17,9 +17,9 @@ from gateway.sinks.base import Outlet, Portion, SinkReport, SinkState, TagView
 from gateway.sinks.sparkplug import bdseq
 from gateway.sinks.sparkplug.births import device_births, node_birth
 from gateway.sinks.sparkplug.encode import TagPlaces, encode_rows
-from gateway.sinks.sparkplug.mqtt import MqttConnection, connect
 from runtime.clock import Clock
 from runtime.log import logger
+from runtime.mqtt import MqttConnection, MqttError, connect
 from sparkplug_b.edge import EdgeNodeSession, OutboundMessage
 from sparkplug_b.state import PrimaryHost, parse_state
 
@@ -88,9 +88,9 @@ class SparkplugSink:
             self._state, self._reason = "live", ""
             while True:
                 await self._step(connection, session, outlet)
-        except SinkError as error:
+        except (SinkError, MqttError) as error:
             self._state, self._reason = "waiting", str(error)
-            raise
+            raise error if isinstance(error, SinkError) else SinkError(str(error)) from error
         finally:
             await self._end()
 

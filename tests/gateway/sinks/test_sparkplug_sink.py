@@ -12,10 +12,10 @@ from contract.config import BrokerConfig, SparkplugConfig
 from gateway.flow.drive import drive_sink
 from gateway.flow.tags import TagTable
 from gateway.flow.view import TagBook
-from gateway.sinks.sparkplug import mqtt
 from gateway.sinks.sparkplug import sink as sink_module
 from gateway.sinks.sparkplug.sink import SparkplugSink
 from gateway.sources.base import TagSpec
+from runtime import mqtt
 from sparkplug_b import DataType
 from tests.contract.batches import doubles
 from tests.gateway.flow.parts import Middle, backoff

@@ -13,11 +13,10 @@ from gmqtt.mqtt.protocol import MQTTProtocol
 
 from bench.processes import Broker, running
 from contract.config import BrokerConfig
-from gateway.errors import SinkError
-from gateway.sinks.sparkplug import mqtt
-from gateway.sinks.sparkplug.mqtt import connect
 from plant.ports import free_port
+from runtime import mqtt
 from runtime.clock import SystemClock
+from runtime.mqtt import MqttError, connect
 from tests.gateway.sinks.broker_host import DEADLINE_S, hosting, until
 
 WILL = ("spBv1.0/G/NDEATH/N", b"", 1)
@@ -91,7 +90,7 @@ async def test_a_frozen_broker_is_found_out_by_its_silence(broker, monkeypatch):
     def given_up():
         try:
             connection.check()
-        except SinkError:
+        except MqttError:
             return True
         return False
 
@@ -99,7 +98,7 @@ async def test_a_frozen_broker_is_found_out_by_its_silence(broker, monkeypatch):
     assert "half-open" in connection.lost_reason
     assert lost.is_set()
     assert passed == []
-    with pytest.raises(SinkError):
+    with pytest.raises(MqttError):
         connection.publish("t", b"")
     assert connection.write_buffer_bytes() == 0
     broker.thaw()
@@ -112,7 +111,7 @@ async def test_a_broker_that_dies_is_told_at_once(broker):
     connection.on_lost = lost.set
     await broker.kill()
     await is_set_soon(lost)
-    with pytest.raises(SinkError, match="closed the connection"):
+    with pytest.raises(MqttError, match="closed the connection"):
         connection.check()
     await connection.close()
 
@@ -191,7 +190,7 @@ async def failing(answer=b""):
         writer.write(answer)
 
     async with tcp_server(port, handle):
-        with anyio.fail_after(DEADLINE_S), pytest.raises(SinkError) as caught:
+        with anyio.fail_after(DEADLINE_S), pytest.raises(MqttError) as caught:
             await connect(BrokerConfig(url=f"mqtt://127.0.0.1:{port}"), "c", WILL, CLOCK)
     return str(caught.value)
 
@@ -209,13 +208,13 @@ async def test_a_broker_that_never_answers_is_given_up(monkeypatch):
 async def test_where_nothing_listens_there_is_no_broker():
     with (
         anyio.fail_after(DEADLINE_S),
-        pytest.raises(SinkError, match=r"refused|failed"),
+        pytest.raises(MqttError, match=r"refused|failed"),
     ):
         await connect(BrokerConfig(url=f"mqtt://127.0.0.1:{free_port()}"), "c", WILL, CLOCK)
 
 
 async def test_a_host_name_that_does_not_exist_is_a_sink_error():
-    with anyio.fail_after(DEADLINE_S), pytest.raises(SinkError):
+    with anyio.fail_after(DEADLINE_S), pytest.raises(MqttError):
         await connect(BrokerConfig(url="mqtt://no.such.host.invalid:1"), "c", WILL, CLOCK)
 
 

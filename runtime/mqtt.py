@@ -24,7 +24,6 @@ from gmqtt.mqtt.constants import MQTTv50, MQTTv311
 from gmqtt.mqtt.handler import MQTTConnectError
 
 from contract.config import BrokerConfig
-from gateway.errors import SinkError
 from runtime.clock import Clock
 
 CONNECT_TIMEOUT_S = 10.0
@@ -33,7 +32,15 @@ SUBSCRIBE_TIMEOUT_S = 10.0
 NO_RECONNECTS = -2
 """Below gmqtt's -1 for "without end"."""
 
-# gmqtt logs a warning with a stack for each connection that ends; the reason is told by SinkError
+
+class MqttError(Exception):
+    """Raised when a connection cannot be made, is refused, or is over; the next one may hold."""
+
+    code = "mqtt.failed"
+    retryable = True
+
+
+# gmqtt logs a warning with a stack for each connection that ends; the reason is told by MqttError
 logging.getLogger("gmqtt").setLevel(logging.CRITICAL)
 
 
@@ -56,7 +63,7 @@ class MqttConnection:
         return bool(self.lost_reason)
 
     def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> None:
-        """Hand a message to the socket, in order. Raises SinkError when the connection is over."""
+        """Hand a message to the socket, in order. Raises MqttError when the connection is over."""
         self.check()
         self._client.publish(Message(topic, payload, qos=qos, retain=retain))
 
@@ -71,14 +78,14 @@ class MqttConnection:
         return len(self._fences)
 
     def check(self) -> None:
-        """Raise SinkError when the connection is over or the broker has fallen silent."""
+        """Raise MqttError when the connection is over or the broker has fallen silent."""
         if self.lost_reason:
-            raise SinkError(self.lost_reason)
+            raise MqttError(self.lost_reason)
         if self._fences:
             waited_s = self._clock.monotonic_s() - self._fences[0][0]
             if waited_s > FENCE_TIMEOUT_S:
                 self._lose(f"the broker has not answered for {waited_s:.0f} s (half-open link)")
-                raise SinkError(self.lost_reason)
+                raise MqttError(self.lost_reason)
 
     def write_buffer_bytes(self) -> int:
         """Return how many bytes the socket has not taken yet."""
@@ -88,7 +95,7 @@ class MqttConnection:
         return size
 
     async def subscribe(self, topic: str, qos: int) -> None:
-        """Subscribe and wait for the SUBACK. Raises SinkError when it is refused."""
+        """Subscribe and wait for the SUBACK. Raises MqttError when it is refused."""
         done = anyio.Event()
         codes: list[int] = []
         mid = self._client.subscribe(topic, qos=qos)
@@ -97,7 +104,7 @@ class MqttConnection:
             await done.wait()
         self.check()
         if not codes or codes[0] >= 0x80:
-            raise SinkError(f"the broker refuses the subscription to {topic}")
+            raise MqttError(f"the broker refuses the subscription to {topic}")
 
     async def close(self) -> None:
         """Send DISCONNECT after everything before it, and close."""
@@ -160,7 +167,7 @@ async def connect(
     """Connect with a clean session and the Will (topic, payload, QoS).
 
     Raises:
-        SinkError: not reachable, refused, or no CONNACK within ``CONNECT_TIMEOUT_S``.
+        MqttError: not reachable, refused, or no CONNACK within ``CONNECT_TIMEOUT_S``.
     """
     url = urlparse(broker.url)
     secure = url.scheme in {"mqtts", "ssl", "tls"}
@@ -190,12 +197,12 @@ async def connect(
             )
     except MQTTConnectError as error:
         connection._abort()  # noqa: SLF001
-        raise SinkError(f"{where} refuses the connection: {error}") from error
+        raise MqttError(f"{where} refuses the connection: {error}") from error
     except TimeoutError as error:
         connection._abort()  # noqa: SLF001
-        raise SinkError(f"{where} did not answer within {CONNECT_TIMEOUT_S:.0f} s") from error
+        raise MqttError(f"{where} did not answer within {CONNECT_TIMEOUT_S:.0f} s") from error
     except OSError as error:
-        raise SinkError(f"{where}: {error.strerror or error}") from error
+        raise MqttError(f"{where}: {error.strerror or error}") from error
     connection.check()
     # gmqtt's keep-alive timer sends PINGREQs of its own: each has to be a fence, or answers mix up
     client._connection._send_ping_request = lambda: connection.fence(lambda: None)  # noqa: SLF001
