@@ -1,0 +1,86 @@
+"""The OPC UA part of the configuration document: servers, security, groups, tags and rules."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from contract.config_id import Id
+
+IntervalMs = Annotated[int, Meta(ge=10, le=3_600_000)]
+
+
+class SecurityConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """OPC UA security. Policy None sends everything in clear: it needs ``allow_insecure``."""
+
+    policy: Literal["None", "Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"] = (
+        "Basic256Sha256"
+    )
+    mode: Literal["None", "Sign", "SignAndEncrypt"] = "SignAndEncrypt"
+    allow_insecure: bool = False
+
+
+class GroupConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A subscription: how often the server samples and publishes, and what it queues per tag."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64)]
+    sampling_interval_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 1000
+    publishing_interval_ms: IntervalMs = 1000
+    queue_size: Annotated[int, Meta(ge=1, le=10_000)] = 10
+
+
+class Deadband(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Report a number only when it moved by at least ``absolute`` since the last report."""
+
+    absolute: Annotated[float, Meta(gt=0)]
+
+
+class Scale(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """value x gain + offset; the scaled tag is a Double."""
+
+    gain: float = 1.0
+    offset: float = 0.0
+
+
+class TagConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One tag. Without ``name`` it takes its browse path; without ``device``, the source's name."""
+
+    node: Annotated[str, Meta(min_length=3, max_length=4096)]
+    group: Annotated[str, Meta(min_length=1, max_length=64)]
+    name: Annotated[str, Meta(min_length=1, max_length=1024)] | None = None
+    device: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    deadband: Deadband | None = None
+    scale: Scale | None = None
+
+
+class RuleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All variables below a node become tags, named by their browse path below it."""
+
+    below: Annotated[str, Meta(min_length=3, max_length=4096)]
+    group: Annotated[str, Meta(min_length=1, max_length=64)]
+    device: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    prefix: Annotated[str, Meta(max_length=512)] = ""
+    deadband: Deadband | None = None
+
+
+class OpcUaSourceConfig(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="kind",
+    tag="opcua",
+):
+    """An OPC UA server and what to read from it."""
+
+    name: Id
+    endpoint: Annotated[str, Meta(min_length=1, max_length=512)]
+    security: SecurityConfig = SecurityConfig()
+    username: str | None = None
+    password: str | None = None
+    groups: Annotated[list[GroupConfig], Meta(min_length=1, max_length=100)]
+    tags: Annotated[list[TagConfig], Meta(max_length=200_000)] = []
+    rules: Annotated[list[RuleConfig], Meta(max_length=1000)] = []
+    enabled: bool = True
