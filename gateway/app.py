@@ -39,6 +39,7 @@ from gateway.sinks.base import Sink
 from gateway.sinks.hub.uplink import HubAccess, HubSink
 from gateway.sinks.sparkplug.sink import SparkplugSink
 from gateway.sources.base import Source
+from gateway.sources.opcua.access import Pki
 from gateway.sources.opcua.source import OpcUaSource
 from gateway.web.factory import create_web
 from runtime.backoff import Backoff
@@ -82,8 +83,9 @@ class Gateway:
         self.intake = self._make_intake()
         self._restore()
         self.book = TagBook(self.tags, self.last)
+        self.pki = Pki(settings.data_dir / "pki", self.clock)
         self.sources: list[Source] = [
-            OpcUaSource(source, self.clock, settings.data_dir / "sessions")
+            OpcUaSource(source, self.clock, settings.data_dir / "sessions", self.pki)
             for source in self.config.sources
             if source.enabled
         ]

@@ -6,6 +6,7 @@ GatewayError
 │   ├── JournalLocked  another process owns it
 │   └── RowDamaged     a row fails its hash or does not decode
 ├── SourceError        a source cannot connect or subscribe; retried by the engine
+├── TrustError         a certificate, key or trust list cannot be used as asked
 ├── SinkError          a sink cannot connect or send; retried by the engine
 └── EnrolError         the hub refused, or is not the hub the code names
 """
@@ -53,10 +54,26 @@ class RowDamagedError(JournalError):
 
 
 class SourceError(GatewayError):
-    """Raised when a source cannot connect or subscribe; the engine tries again."""
+    """Raised when a source cannot connect or subscribe; the engine tries again.
+
+    Attributes:
+        reason_code: of the protocol, ``BadCertificateUntrusted``; "" when there is none.
+        remedy: what a person has to do; "" when waiting is enough.
+    """
 
     code = "source.failed"
     retryable = True
+
+    def __init__(self, message: str, *, reason_code: str = "", remedy: str = "") -> None:
+        super().__init__(message)
+        self.reason_code = reason_code
+        self.remedy = remedy
+
+
+class TrustError(GatewayError):
+    """Raised when a certificate, key or trust list cannot be used as asked."""
+
+    code = "opcua.trust"
 
 
 class SinkError(GatewayError):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import anyio
 import anyio.abc
+import msgspec
 import numpy as np
 from asyncua.ua.uaerrors import UaError
 from numpy.typing import NDArray
@@ -22,8 +23,18 @@ from contract.config import OpcUaSourceConfig
 from contract.mapping import KIND_OF
 from contract.sample import SampleBatch
 from gateway.errors import SourceError
-from gateway.sources.base import Mark, SourcePort, SourceReport, SourceState, TagSpec, TagTrouble
+from gateway.sources.base import (
+    Mark,
+    SourcePort,
+    SourceReport,
+    SourceState,
+    TagSpec,
+    TagTrouble,
+    as_source_error,
+    waiting_report,
+)
 from gateway.sources.opcua import subscribe
+from gateway.sources.opcua.access import Access, Pki, target_of
 from gateway.sources.opcua.convert import TagColumns, to_batch
 from gateway.sources.opcua.decode import Notification
 from gateway.sources.opcua.discover import FoundTag, discover
@@ -44,8 +55,11 @@ IndexedTag = tuple[int, FoundTag]
 class OpcUaSource:
     """One OPC UA server. ``run_session`` is one session; the engine calls it again."""
 
-    def __init__(self, config: OpcUaSourceConfig, clock: Clock, directory: Path) -> None:
+    def __init__(
+        self, config: OpcUaSourceConfig, clock: Clock, directory: Path, pki: Pki | None = None
+    ) -> None:
         self._config = config
+        self._access = Access(target_of(config), pki or Pki(directory / "pki", clock))
         self._token = SessionToken(directory / f"{config.name}.session")
         self._loop: PublishLoop | None = None
         self._taken_over = False
@@ -58,6 +72,7 @@ class OpcUaSource:
         self._unfound: list[TagTrouble] = []
         self._refused: list[TagTrouble] = []
         self._state: SourceReport = SourceReport(state="starting", endpoint=config.endpoint)
+        self._notices: list[str] = []
         self._tags_total = 0
         self._values_count = 0
         self._sessions_count = 0
@@ -76,10 +91,9 @@ class OpcUaSource:
     def status(self) -> SourceReport:
         """Return what to show of the source now."""
         troubles = self._troubles()
-        return SourceReport(
-            state=self._state.state,
-            endpoint=self._config.endpoint,
-            reason=self._state.reason,
+        return msgspec.structs.replace(
+            self._state,
+            notices=self._notices,
             tags_total=self._tags_total,
             values_count=self._values_count,
             sessions_count=self._sessions_count,
@@ -92,8 +106,9 @@ class OpcUaSource:
         """Connect, register, read until the session is lost; see ``sources.base.Source``."""
         self._say("connecting")
         try:
-            async with open_session(self._config, self._token) as session:
+            async with open_session(self._access, self._token) as session:
                 self._sessions_count += 1
+                self._notices = session.notices
                 await self._collect(session, port)
         except (SourceError, OSError, TimeoutError, UaError) as error:
             raise self._lost(error) from error
@@ -101,7 +116,7 @@ class OpcUaSource:
             expected, other = group.split((SourceError, OSError, TimeoutError, UaError))
             if expected is None or other is not None:
                 raise
-            raise self._lost(_first(expected)) from group
+            raise self._lost(expected) from group
         finally:
             if self._state.state in {"connecting", "up"}:
                 self._say("waiting", "an unexpected error, see the log")
@@ -112,9 +127,9 @@ class OpcUaSource:
             logger().info("opcua.takeover_failed", source=self.name)
             self._known, self._monitored = {}, NEVER_MONITORED
             self._token.forget()
-        text = str(error) if isinstance(error, SourceError) else f"{type(error).__name__}: {error}"
-        self._say("waiting", text)
-        return SourceError(text)
+        lost = as_source_error(error)
+        self._state = waiting_report(self._config.endpoint, lost)
+        return lost
 
     async def _collect(self, session: Session, port: SourcePort) -> None:
         self._seen_before_us = self._stored_before_us(port)
@@ -386,10 +401,3 @@ def _fingerprint(tags: Sequence[IndexedTag], refused: Sequence[TagTrouble]) -> i
     without = {trouble.address for trouble in refused}
     monitored = (f"{tag.group}:{index}" for index, tag in tags if tag.spec.address not in without)
     return zlib.crc32(",".join(sorted(monitored)).encode()) or 1
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group.exceptions[0]
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
