@@ -133,7 +133,8 @@ class Access:
         """Refuse what the configuration must not ask for, whoever wrote it."""
         fault = next(security_faults(self.target.security, self.target.login, ""), None)
         if fault is not None:
-            raise SourceError(fault.message, reason_code=fault.code, remedy=fault.remedy)
+            said = f"{fault.message} ({fault.remedy})"
+            raise SourceError(said, reason_code=fault.code, remedy=fault.remedy)
 
     async def prepare(self) -> Prepared:
         """Ask, choose, check; see the module's text."""

@@ -16,7 +16,7 @@ from itertools import pairwise
 import msgspec
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from contract.config_opcua import SecurityConfig
@@ -149,7 +149,14 @@ def _has_signed(issuer: x509.Certificate, certificate: x509.Certificate) -> bool
     if issuer.subject != certificate.issuer:
         return False
     try:
-        certificate.verify_directly_issued_by(issuer)
+        key, hashed = issuer.public_key(), certificate.signature_hash_algorithm
+        if not isinstance(key, rsa.RSAPublicKey) or hashed is None:
+            certificate.verify_directly_issued_by(issuer)
+        else:
+            # not the library's own check: it refuses SHA-1, whose verdict is the policy's
+            pad = certificate.signature_algorithm_parameters or padding.PKCS1v15()
+            assert isinstance(pad, padding.PKCS1v15 | padding.PSS)
+            key.verify(certificate.signature, certificate.tbs_certificate_bytes, pad, hashed)
     except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
         return False
     return True

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 from asyncua import Client, ua
 from asyncua.ua.uaerrors import UaError
 
@@ -81,24 +82,34 @@ def _parse(text: str) -> ua.NodeId:
         raise ValueError(f"{text!r} is no node id") from error
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """What it takes to come back to a session: its token, and the server's last nonce to sign."""
+
+    token: ua.NodeId
+    nonce: bytes
+
+
 class SessionToken:
     """The token of the session to resume, in memory and in a file (0600); it is a secret."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def load(self) -> ua.NodeId | None:
+    def load(self) -> Kept | None:
         """Return the token kept; None when there is none or it cannot be read."""
         try:
-            return ua.NodeId.from_string(self._path.read_text(encoding="ascii"))
+            token, _, nonce = self._path.read_text(encoding="ascii").partition("\n")
+            return Kept(ua.NodeId.from_string(token), bytes.fromhex(nonce))
         except (OSError, ValueError, UaError):
             return None
 
-    def keep(self, token: ua.NodeId) -> None:
-        """Keep a token. A disk that refuses costs the resuming, nothing else."""
+    def keep(self, client: Client) -> None:
+        """Keep a client's session. A disk that refuses costs the resuming, nothing else."""
+        token = client.uaclient.session.authentication_token.to_string()
+        nonce = (client._server_nonce or b"").hex()  # noqa: SLF001
         try:
             self._path.parent.mkdir(mode=0o700, exist_ok=True)
-            write_private(self._path, token.to_string().encode("ascii"))
+            write_private(self._path, f"{token}\n{nonce}".encode("ascii"))
         except OSError as error:
             logger().warning("opcua.token_not_kept", error=str(error))
 
@@ -194,20 +205,21 @@ async def _activate(client: Client, token: SessionToken, access: Access) -> bool
         client.uaclient.session.reset_authentication_token()
         await create_session(client, access.target)
         await log_in(client, access.target)
-        token.keep(client.uaclient.session.authentication_token)
         resumed = False
+    token.keep(client)
     client._start_renew_loop()  # noqa: SLF001
     return resumed
 
 
-async def _resume(client: Client, kept: ua.NodeId, target: Target) -> bool:
+async def _resume(client: Client, kept: Kept, target: Target) -> bool:
     policy = client.security_policy
     try:
         endpoints = await client.get_endpoints()
         endpoint = Client.find_endpoint(endpoints, policy.Mode, policy.URI)
         tokens = safe_tokens(endpoint.UserIdentityTokens, target.login, target.security)
         client._policy_ids = tokens  # noqa: SLF001
-        client.uaclient.session.restore_authentication_token(kept)
+        client.uaclient.session.restore_authentication_token(kept.token)
+        client._server_nonce = kept.nonce  # noqa: SLF001 - what the last activation gave us to sign
         await client._activate_with_credentials()  # noqa: SLF001
     except (UaError, SourceError):
         # the server was restarted or the session is over: a new one then
@@ -220,8 +232,13 @@ async def _resume(client: Client, kept: ua.NodeId, target: Target) -> bool:
 async def _namespace_array(client: Client) -> list[str]:
     try:
         uris: list[str] = await client.get_namespace_array()
-    except (OSError, TimeoutError, UaError, ConnectionError) as error:
-        raise SourceError(f"the server did not answer for its namespaces: {error}") from error
+    except NETWORK_ERRORS as error:
+        wrong = connect_error(client.server_url.geturl(), error)
+        raise SourceError(
+            f"the server did not tell its namespaces: {wrong}",
+            reason_code=wrong.reason_code,
+            remedy=wrong.remedy,
+        ) from error
     return uris
 
 

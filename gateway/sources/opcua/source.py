@@ -72,7 +72,6 @@ class OpcUaSource:
         self._unfound: list[TagTrouble] = []
         self._refused: list[TagTrouble] = []
         self._state: SourceReport = SourceReport(state="starting", endpoint=config.endpoint)
-        self._notices: list[str] = []
         self._tags_total = 0
         self._values_count = 0
         self._sessions_count = 0
@@ -93,7 +92,6 @@ class OpcUaSource:
         troubles = self._troubles()
         return msgspec.structs.replace(
             self._state,
-            notices=self._notices,
             tags_total=self._tags_total,
             values_count=self._values_count,
             sessions_count=self._sessions_count,
@@ -108,7 +106,6 @@ class OpcUaSource:
         try:
             async with open_session(self._access, self._token) as session:
                 self._sessions_count += 1
-                self._notices = session.notices
                 await self._collect(session, port)
         except (SourceError, OSError, TimeoutError, UaError) as error:
             raise self._lost(error) from error
@@ -150,7 +147,7 @@ class OpcUaSource:
                 self._open_gap(port)
                 await self._subscribe(session, port, loop, tasks, tags)
                 self._gap_to_us = await session.server_time_us() or self._clock.wall_us()
-            self._say("up")
+            self._say("up", notices=session.notices)
             logger().info(
                 "opcua.session_opened",
                 source=self.name,
@@ -384,8 +381,9 @@ class OpcUaSource:
     def _troubles(self) -> list[TagTrouble]:
         return self._unfound + self._refused
 
-    def _say(self, state: SourceState, reason: str = "") -> None:
-        self._state = SourceReport(state=state, endpoint=self._config.endpoint, reason=reason)
+    def _say(self, state: SourceState, reason: str = "", notices: Sequence[str] = ()) -> None:
+        end = self._config.endpoint
+        self._state = SourceReport(state=state, endpoint=end, reason=reason, notices=list(notices))
 
 
 def _by_group(tags: Sequence[IndexedTag]) -> dict[str, list[IndexedTag]]:
