@@ -1,5 +1,7 @@
 """Against node-opcua, which shares no code with asyncua: security, logins, resuming, limits."""
 
+from base64 import b64decode
+
 import pytest
 
 from contract.config_security import Login
@@ -64,7 +66,7 @@ async def test_every_policy_and_login_works_and_a_session_is_resumed(plant, tmp_
 async def test_a_wrong_password_is_said(plant, tmp_path):
     login = Login(username="op", password="wrong")
     access = access_to(plant.endpoint, tmp_path, login=login)
-    access._pki.trust.import_file(make(name="node", uri=URI).der)
+    access._pki.trust.import_file(b64decode(plant.ready["certificate"]))
     with pytest.raises(SourceError) as raised:
         await read_v0(access, tmp_path, plant)
     assert raised.value.reason_code == "BadUserAccessDenied"
