@@ -49,12 +49,13 @@ async def secure_channel(client: Client, target: Target) -> None:
 
 
 def _channel_error(target: Target, error: BaseException) -> SourceError:
-    """A server that does not know our certificate often just hangs up."""
-    if target.is_plain or not isinstance(error, ConnectionError):
+    """A server that does not know our certificate often hangs up, or says nothing."""
+    if target.is_plain or not isinstance(error, ConnectionError | TimeoutError):
         return connect_error(target.endpoint, error)
     code = "BadSecurityChecksFailed"
+    did = "hung up" if isinstance(error, ConnectionError) else "did not answer"
     return SourceError(
-        f"{code}: the server hung up when the secure channel was opened",
+        f"{code}: the server {did} when the secure channel was opened",
         reason_code=code,
         remedy=REMEDIES[code],
     )

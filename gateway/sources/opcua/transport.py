@@ -10,14 +10,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from asyncua import Client
+from asyncua import Client, ua
 from asyncua.client.ua_client import UaClient, UASocketProtocol
 from asyncua.common.connection import TransportLimits
 
 REQUEST_TIMEOUT_S = 10.0
 CHUNK_BYTES_MAX = 65_535
+CHUNK_BYTES_MIN = 8_192
+"""Source: OPC 10000-6, 7.1.2.3: what every application has to take."""
 SESSION_MESSAGE_BYTES_MAX = 64_000_000
 DISCOVERY_MESSAGE_BYTES_MAX = 1_000_000
+
+
+class OwnLimits(TransportLimits):  # type: ignore[misc] # mypy skips asyncua
+    """Limits that a server's Acknowledge cannot lift: asyncua takes over whatever it says."""
+
+    def update_client_limits(self, msg: ua.Acknowledge) -> None:
+        """Send no larger chunks than the server takes; what we take stays as it is."""
+        theirs = max(int(msg.ReceiveBufferSize), CHUNK_BYTES_MIN)
+        self.max_send_buffer = min(CHUNK_BYTES_MAX, theirs)
 
 
 class BoundedProtocol(UASocketProtocol):  # type: ignore[misc] # mypy skips asyncua
@@ -41,7 +52,7 @@ class BoundedUaClient(UaClient):  # type: ignore[misc] # mypy skips asyncua
         self._message_bytes_max = message_bytes_max
 
     def _make_protocol(self) -> UASocketProtocol:
-        limits = TransportLimits(
+        limits = OwnLimits(
             max_recv_buffer=CHUNK_BYTES_MAX,
             max_send_buffer=CHUNK_BYTES_MAX,
             max_chunk_count=self._message_bytes_max // 8192 + 1,
