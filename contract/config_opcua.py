@@ -42,7 +42,7 @@ class SecurityConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     policy: PolicyName = "Basic256Sha256"
     mode: Literal["None", "Sign", "SignAndEncrypt"] = "SignAndEncrypt"
     allow_insecure: bool = False
-    tolerate: Annotated[list[Tolerated], Meta(max_length=6)] = []
+    tolerate: Annotated[tuple[Tolerated, ...], Meta(max_length=6)] = ()
     shared_trust: bool = True
 
 

@@ -41,6 +41,7 @@ from gateway.sinks.sparkplug.sink import SparkplugSink
 from gateway.sources.base import Source
 from gateway.sources.opcua.access import Pki
 from gateway.sources.opcua.source import OpcUaSource
+from gateway.sources.opcua.tools import OpcUaTools
 from gateway.web.factory import create_web
 from runtime.backoff import Backoff
 from runtime.clock import Clock, SystemClock
@@ -279,7 +280,8 @@ class Gateway:
 
     async def _serve(self, ready: Callable[[str], None]) -> None:
         settings = self.settings
-        app = create_web(self.view, self.auth, STATIC_DIR, self.clock)
+        opcua = OpcUaTools(self.pki, self.config.sources)
+        app = create_web(self.view, self.auth, STATIC_DIR, self.clock, opcua=opcua)
 
         def listening(port: int) -> None:
             try:

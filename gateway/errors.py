@@ -7,6 +7,7 @@ GatewayError
 │   └── RowDamaged     a row fails its hash or does not decode
 ├── SourceError        a source cannot connect or subscribe; retried by the engine
 ├── TrustError         a certificate, key or trust list cannot be used as asked
+├── BusyError          too many of a kind run already
 ├── SinkError          a sink cannot connect or send; retried by the engine
 └── EnrolError         the hub refused, or is not the hub the code names
 """
@@ -74,6 +75,13 @@ class TrustError(GatewayError):
     """Raised when a certificate, key or trust list cannot be used as asked."""
 
     code = "opcua.trust"
+
+
+class BusyError(GatewayError):
+    """Raised when too many of a kind run already; ask again."""
+
+    code = "gateway.busy"
+    retryable = True
 
 
 class SinkError(GatewayError):

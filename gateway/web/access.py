@@ -21,7 +21,20 @@ TAGS_READ = "tags.read"
 LOSSES_READ = "losses.read"
 CONFIG_READ = "config.read"
 CONFIG_CHECK = "config.check"
-PERMISSIONS = frozenset({TAGS_READ, LOSSES_READ, CONFIG_READ, CONFIG_CHECK})
+SOURCES_CHECK = "sources.check"
+CERTIFICATES_READ = "certificates.read"
+CERTIFICATES_CHANGE = "certificates.change"
+PERMISSIONS = frozenset(
+    {
+        TAGS_READ,
+        LOSSES_READ,
+        CONFIG_READ,
+        CONFIG_CHECK,
+        SOURCES_CHECK,
+        CERTIFICATES_READ,
+        CERTIFICATES_CHANGE,
+    }
+)
 """What there is to permit besides public routes; today every signed-in user has all of it."""
 
 Connection = ASGIConnection[Any, Any, Any, Any]
