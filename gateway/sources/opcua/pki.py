@@ -196,9 +196,9 @@ class OwnCertificate:
     def _make(self, key: rsa.RSAPrivateKey, uri: str) -> x509.Certificate:
         name = x509.Name(
             [
-                x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Factory+ Edge"),
+                x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Factory Plus Edge"),
                 x509.NameAttribute(
-                    NameOID.COMMON_NAME, f"Factory+ Edge gateway {_host_name()}"[:64]
+                    NameOID.COMMON_NAME, f"Factory Plus Edge gateway {_host_name()}"[:64]
                 ),
             ]
         )
