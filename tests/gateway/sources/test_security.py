@@ -2,11 +2,16 @@
 
 import re
 
+import anyio
 import pytest
 from asyncua import ua
 
+from contract.config import SecurityConfig, TagConfig
 from contract.config_security import Login
 from gateway.errors import SourceError
+from gateway.sources.opcua.access import Pki
+from gateway.sources.opcua.source import OpcUaSource
+from runtime.clock import SystemClock
 from tests.gateway.sources.certificates import (
     DAY,
     NOW,
@@ -16,6 +21,7 @@ from tests.gateway.sources.certificates import (
     revocations,
     signed_with_sha1,
 )
+from tests.gateway.sources.plc import Port, config, driven, until
 from tests.gateway.sources.secure_plc import (
     MODES,
     OLD_POLICIES,
@@ -278,3 +284,52 @@ async def test_a_server_without_the_policy_is_refused_with_what_it_offers(tmp_pa
         await plc.stop()
     assert "does not offer Basic256Sha256 with SignAndEncrypt; it offers None" in str(error)
     assert "allow_insecure" in error.remedy
+
+
+# -- a source: waits, recovers, and stops when trust ends ---
+
+
+class HastyClock(SystemClock):
+    """The machine's clock, but for waits: those take a hundredth."""
+
+    async def sleep_s(self, seconds):
+        await anyio.sleep(seconds / 100)
+
+
+async def test_a_source_waits_for_approval_reads_and_stops_when_trust_is_taken_back(plc, tmp_path):
+    pki = Pki(tmp_path / "pki", HastyClock())
+    settings = config(
+        plc.endpoint,
+        tags=[TagConfig(node="nsu=urn:test:plc;s=v", group="g")],
+        security=SecurityConfig(),
+    )
+    source = OpcUaSource(settings, SystemClock(), tmp_path / "sessions", pki)
+    port = Port()
+
+    def waits_for(words):
+        report = source.status()
+        return report.state == "waiting" and words in report.reason
+
+    async with driven(source, port):
+        await until(lambda: waits_for("not trusted yet"))
+        assert source.status().reason_code == "BadCertificateUntrusted"
+        assert "certificates trust" in source.status().remedy
+        pki.trust.trust(plc.pair.fingerprint, "line1")
+        await until(lambda: port.values("v") == [4.5])
+        assert source.status().state == "up"
+
+        pki.trust.reject(plc.pair.fingerprint)  # a running session notices
+        await until(lambda: waits_for("not trusted yet"))
+        pki.trust.trust(plc.pair.fingerprint, "line1")
+        await until(lambda: source.status().state == "up")
+
+        old = plc.pair
+        plc.show(make(private_key=key(6)))  # somebody else answers at the next connection
+        pki.trust.reject(old.fingerprint)
+        await until(lambda: source.status().state == "waiting")
+        pki.trust.trust(old.fingerprint, "line1")
+        await until(lambda: waits_for("has changed since it was approved"))
+        sessions = source.status().sessions_count
+        pki.trust.trust(plc.pair.fingerprint, "line1")
+        await until(lambda: source.status().state == "up")
+        assert source.status().sessions_count == sessions + 1
