@@ -46,6 +46,20 @@ class SecurityConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     shared_trust: bool = True
 
 
+class ReverseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The server opens the connection to us (reverse connect), as a firewall may demand.
+
+    Attributes:
+        host: our address to listen at; ``0.0.0.0`` for all.
+        port: TCP port; several sources may share one.
+        server_uri: application URI of the server that may call for this source.
+    """
+
+    host: Annotated[str, Meta(min_length=1, max_length=255)] = "0.0.0.0"  # noqa: S104 - it is meant
+    port: Annotated[int, Meta(ge=1, le=65_535)]
+    server_uri: Annotated[str, Meta(min_length=1, max_length=1024)]
+
+
 class GroupConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A subscription: how often the server samples and publishes, and what it queues per tag."""
 
@@ -106,6 +120,7 @@ class OpcUaSourceConfig(
     password: str | None = None
     user_certificate_file: str | None = None
     user_key_file: str | None = None
+    reverse_connect: ReverseConfig | None = None
     groups: Annotated[list[GroupConfig], Meta(min_length=1, max_length=100)]
     tags: Annotated[list[TagConfig], Meta(max_length=200_000)] = []
     rules: Annotated[list[RuleConfig], Meta(max_length=1000)] = []

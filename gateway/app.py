@@ -39,7 +39,8 @@ from gateway.sinks.base import Sink
 from gateway.sinks.hub.uplink import HubAccess, HubSink
 from gateway.sinks.sparkplug.sink import SparkplugSink
 from gateway.sources.base import Source
-from gateway.sources.opcua.access import Pki
+from gateway.sources.opcua.access import Access, Pki, target_of
+from gateway.sources.opcua.reverse import Doors
 from gateway.sources.opcua.source import OpcUaSource
 from gateway.sources.opcua.tools import OpcUaTools
 from gateway.web.factory import create_web
@@ -85,11 +86,7 @@ class Gateway:
         self._restore()
         self.book = TagBook(self.tags, self.last)
         self.pki = Pki(settings.data_dir / "pki", self.clock)
-        self.sources: list[Source] = [
-            OpcUaSource(source, self.clock, settings.data_dir / "sessions", self.pki)
-            for source in self.config.sources
-            if source.enabled
-        ]
+        self.sources: list[Source] = self._make_sources()
         self._membership = self._load_membership()
         self.sinks: list[Sink] = self._make_sinks()
         self.outlets.update({sink.name: self._make_outlet(sink) for sink in self.sinks})
@@ -148,6 +145,14 @@ class Gateway:
                 self.intake.last_time_us[definition.source] = time_us
         for sequence, committed_us, samples, rows_count in self.journal.outline():
             self.rows.record(sequence, committed_us, samples, rows_count)
+
+    def _make_sources(self) -> list[Source]:
+        doors, sessions = Doors(), self.settings.data_dir / "sessions"
+        return [
+            OpcUaSource(source, self.clock, sessions, Access(target_of(source), self.pki, doors))
+            for source in self.config.sources
+            if source.enabled
+        ]
 
     def _make_sinks(self) -> list[Sink]:
         sinks: list[Sink] = []

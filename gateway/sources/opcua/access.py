@@ -9,7 +9,8 @@ waits; nothing is ever trusted because it was there first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,7 +21,7 @@ from asyncua import Client, ua
 from asyncua.crypto.security_policies import SecurityPolicy
 from cryptography import x509
 
-from contract.config_opcua import OpcUaSourceConfig, SecurityConfig
+from contract.config_opcua import OpcUaSourceConfig, ReverseConfig, SecurityConfig
 from contract.config_security import Login, security_faults
 from gateway.errors import SourceError, TrustError
 from gateway.sources.opcua.certificate_check import Expected, Finding, check_certificate
@@ -33,6 +34,7 @@ from gateway.sources.opcua.endpoints import (
 )
 from gateway.sources.opcua.pki import OwnCertificate
 from gateway.sources.opcua.policies import MODES, POLICIES
+from gateway.sources.opcua.reverse import Doors, Incoming
 from gateway.sources.opcua.transport import SESSION_MESSAGE_BYTES_MAX, make_client
 from gateway.sources.opcua.trust import TrustStore
 from runtime.clock import Clock
@@ -51,12 +53,14 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         endpoint: ``opc.tcp://HOST:PORT/PATH`` as typed.
         security: policy, mode and what is tolerated.
         login: the user.
+        reverse: the server calls us; None when we dial.
     """
 
     name: str
     endpoint: str
     security: SecurityConfig
     login: Login = Login()
+    reverse: ReverseConfig | None = None
 
     @property
     def host(self) -> str:
@@ -81,6 +85,7 @@ def target_of(config: OpcUaSourceConfig) -> Target:
             user_certificate_file=config.user_certificate_file,
             user_key_file=config.user_key_file,
         ),
+        reverse=config.reverse_connect,
     )
 
 
@@ -112,9 +117,9 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     server_uri: str = ""
     notices: list[str] = []
 
-    def client(self) -> Client:
+    def client(self, incoming: Incoming | None = None) -> Client:
         """Make the client of one connection attempt."""
-        client = make_client(self.url, SESSION_MESSAGE_BYTES_MAX)
+        client = make_client(self.url, SESSION_MESSAGE_BYTES_MAX, incoming)
         client.application_uri = self.application_uri
         client.name = client.description = "Factory+ Edge gateway"
         client.security_policy = self.policy
@@ -125,9 +130,20 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 class Access:
     """How one target is reached. Raises SourceError with the code and remedy of what is wrong."""
 
-    def __init__(self, target: Target, pki: Pki) -> None:
+    def __init__(self, target: Target, pki: Pki, doors: Doors | None = None) -> None:
         self.target = target
+        self.incoming: Incoming | None = None
         self._pki = pki
+        self._doors = doors or Doors()
+
+    @asynccontextmanager
+    async def reachable(self) -> AsyncIterator[None]:
+        """Listen for the server where it is the one that calls; as long as the block runs."""
+        if self.target.reverse is None:
+            yield
+            return
+        async with self._doors.listening(self.target.reverse) as self.incoming:
+            yield
 
     def check_settings(self) -> None:
         """Refuse what the configuration must not ask for, whoever wrote it."""
@@ -141,7 +157,7 @@ class Access:
         self.check_settings()
         if self.target.is_plain:
             return self.plain()
-        found = await get_endpoints(self.target.endpoint)
+        found = await get_endpoints(self.target.endpoint, self.incoming)
         endpoint = choose_endpoint(found, self.target.security)
         sent = split_chain(endpoint.ServerCertificate or b"")
         findings = await self.judge(sent, endpoint.Server.ApplicationUri or "")

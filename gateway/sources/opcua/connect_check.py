@@ -186,6 +186,12 @@ class ConnectCheck:
 
     async def _name(self) -> str:
         self._access.check_settings()
+        if self._target.reverse is not None:
+            raise SourceError(
+                "this server calls us (reverse_connect): nothing can be dialled",
+                reason_code="BadNotSupported",
+                remedy="see the source's own state: it says how far its server's call got",
+            )
         host = self._target.host
         port = urlsplit(self._target.endpoint).port or 4840
         found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import anyio
 import msgspec
-from asyncua import Client, ua
+from asyncua import ua
 from asyncua.ua.uaerrors import UaError
 
 from contract.config_opcua import SecurityConfig
@@ -27,6 +27,7 @@ from gateway.sources.opcua.certificate_facts import (
     split_chain,
 )
 from gateway.sources.opcua.policies import BY_URI, MODE_NAMES, MODES, POLICIES, policy_text
+from gateway.sources.opcua.reverse import Incoming
 from gateway.sources.opcua.transport import DISCOVERY_MESSAGE_BYTES_MAX, make_client
 
 DISCOVERY_DEADLINE_S = 15.0
@@ -103,7 +104,9 @@ async def discover_server(url: str) -> DiscoveryReport:
     client = make_client(url, DISCOVERY_MESSAGE_BYTES_MAX)
     try:
         with anyio.fail_after(DISCOVERY_DEADLINE_S):
-            await open_plain_channel(client)
+            await client.connect_socket()
+            await client.send_hello()
+            await client.open_secure_channel()
             found = (await client.get_endpoints())[:ENDPOINTS_MAX]
             servers = (await client.find_servers())[:SERVERS_MAX]
     except NETWORK_ERRORS as error:
@@ -119,23 +122,22 @@ async def discover_server(url: str) -> DiscoveryReport:
     )
 
 
-async def open_plain_channel(client: Client) -> None:
-    """Open socket and unsecured channel, for discovery."""
-    await client.connect_socket()
-    await client.send_hello()
-    await client.open_secure_channel()
+async def get_endpoints(url: str, incoming: Incoming | None = None) -> list[ua.EndpointDescription]:
+    """Return the endpoints that a server offers, at most ``ENDPOINTS_MAX``.
 
-
-async def get_endpoints(url: str) -> list[ua.EndpointDescription]:
-    """Return the endpoints that the server at an address offers, at most ``ENDPOINTS_MAX``.
+    Args:
+        url: its address.
+        incoming: wait for its call instead of dialling.
 
     Raises:
         SourceError: nobody answers in time, or with something else than OPC UA.
     """
-    client = make_client(url, DISCOVERY_MESSAGE_BYTES_MAX)
+    client = make_client(url, DISCOVERY_MESSAGE_BYTES_MAX, incoming)
     try:
+        await client.connect_socket()
         with anyio.fail_after(DISCOVERY_DEADLINE_S):
-            await open_plain_channel(client)
+            await client.send_hello()
+            await client.open_secure_channel()
             found: list[ua.EndpointDescription] = await client.get_endpoints()
     except NETWORK_ERRORS as error:
         raise connect_error(url, error) from error

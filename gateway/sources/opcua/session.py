@@ -25,7 +25,7 @@ from asyncua import Client, ua
 from asyncua.ua.uaerrors import UaError
 
 from gateway.errors import SourceError
-from gateway.sources.opcua.access import Access, Target
+from gateway.sources.opcua.access import Access, Prepared, Target
 from gateway.sources.opcua.channel import (
     SIGNATURE_ERRORS,
     create_session,
@@ -167,9 +167,18 @@ async def open_session(access: Access, token: SessionToken) -> AsyncIterator[Ses
     Raises:
         SourceError: not reachable, refused, or not what the configuration allows.
     """
-    prepared = await access.prepare()
+    async with access.reachable():
+        prepared = await access.prepare()
+        async with _opened(access, prepared, token) as session:
+            yield session
+
+
+@asynccontextmanager
+async def _opened(
+    access: Access, prepared: Prepared, token: SessionToken
+) -> AsyncIterator[Session]:
     # the largest part of a lost link is silence: every request has its own deadline
-    client = prepared.client()
+    client = prepared.client(access.incoming)
     client.session_timeout = SESSION_TIMEOUT_MS
     await set_login(client, access.target.login)
     try:

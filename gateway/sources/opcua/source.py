@@ -56,10 +56,10 @@ class OpcUaSource:
     """One OPC UA server. ``run_session`` is one session; the engine calls it again."""
 
     def __init__(
-        self, config: OpcUaSourceConfig, clock: Clock, directory: Path, pki: Pki | None = None
+        self, config: OpcUaSourceConfig, clock: Clock, directory: Path, access: Access | None = None
     ) -> None:
         self._config = config
-        self._access = Access(target_of(config), pki or Pki(directory / "pki", clock))
+        self._access = access or Access(target_of(config), Pki(directory / "pki", clock))
         self._token = SessionToken(directory / f"{config.name}.session")
         self._loop: PublishLoop | None = None
         self._taken_over = False
@@ -167,9 +167,8 @@ class OpcUaSource:
             ]
         )
         more = len(self._tags.kind) - len(self._seen_us)
-        self._seen_us = np.append(
-            self._seen_us, np.full(more, self._seen_before_us, dtype=np.int64)
-        )
+        before_us = np.full(more, self._seen_before_us, dtype=np.int64)
+        self._seen_us = np.append(self._seen_us, before_us)
         return indexes
 
     def _stored_before_us(self, port: SourcePort) -> int:

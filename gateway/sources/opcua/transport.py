@@ -11,8 +11,10 @@ from __future__ import annotations
 from typing import Any
 
 from asyncua import Client, ua
-from asyncua.client.ua_client import UaClient, UASocketProtocol
+from asyncua.client.ua_client import UaClient, UaClientState, UASocketProtocol
 from asyncua.common.connection import TransportLimits
+
+from gateway.sources.opcua.reverse import Incoming
 
 REQUEST_TIMEOUT_S = 10.0
 CHUNK_BYTES_MAX = 65_535
@@ -50,6 +52,21 @@ class BoundedUaClient(UaClient):  # type: ignore[misc] # mypy skips asyncua
     def __init__(self, timeout_s: float, message_bytes_max: int) -> None:
         super().__init__(timeout_s)
         self._message_bytes_max = message_bytes_max
+        self.incoming: Incoming | None = None
+
+    async def connect_socket(self, host: str, port: int) -> None:
+        """Dial, or with ``incoming`` take the connection that the server opened."""
+        if self.incoming is None:
+            await super().connect_socket(host, port)
+            return
+        self._set_state(UaClientState.CONNECTING)
+        try:
+            adopt = await self.incoming()
+            adopt(self._make_protocol())
+        except BaseException:
+            self._set_state(UaClientState.DISCONNECTED)
+            raise
+        self._set_state(UaClientState.SOCKET_OPEN)
 
     def _make_protocol(self) -> UASocketProtocol:
         limits = OwnLimits(
@@ -66,17 +83,19 @@ class BoundedUaClient(UaClient):  # type: ignore[misc] # mypy skips asyncua
         return protocol
 
 
-def make_client(url: str, message_bytes_max: int) -> Client:
+def make_client(url: str, message_bytes_max: int, incoming: Incoming | None = None) -> Client:
     """Make a client for one connection attempt; nothing is opened yet.
 
     Args:
         url: what to connect to; also what the server is told that we typed.
         message_bytes_max: larger answers end the connection.
+        incoming: wait for the server's call instead of dialling.
 
     Every request has the deadline ``REQUEST_TIMEOUT_S``.
     """
     client = Client(url, timeout=REQUEST_TIMEOUT_S)
     bounded = BoundedUaClient(REQUEST_TIMEOUT_S, message_bytes_max)
+    bounded.incoming = incoming
     bounded.pre_request_hook = client._wait_until_ready  # noqa: SLF001 - as Client does
     client.uaclient = bounded
     nodes: Any = type(client.nodes)

@@ -9,7 +9,7 @@ from asyncua import ua
 from contract.config import SecurityConfig, TagConfig
 from contract.config_security import Login
 from gateway.errors import SourceError
-from gateway.sources.opcua.access import Pki
+from gateway.sources.opcua.access import Access, Pki, target_of
 from gateway.sources.opcua.source import OpcUaSource
 from runtime.clock import SystemClock
 from tests.gateway.sources.certificates import (
@@ -303,7 +303,8 @@ async def test_a_source_waits_for_approval_reads_and_stops_when_trust_is_taken_b
         tags=[TagConfig(node="nsu=urn:test:plc;s=v", group="g")],
         security=SecurityConfig(),
     )
-    source = OpcUaSource(settings, SystemClock(), tmp_path / "sessions", pki)
+    access = Access(target_of(settings), pki)
+    source = OpcUaSource(settings, SystemClock(), tmp_path / "sessions", access)
     port = Port()
 
     def waits_for(words):
