@@ -2,10 +2,12 @@
 
 from base64 import b64decode
 
+import anyio
 import pytest
 
 from contract.config_security import Login
 from gateway.errors import SourceError
+from gateway.sources.opcua.channel import create_session, log_in, open_channel
 from gateway.sources.opcua.session import SessionToken, open_session
 from tests.gateway.sources.certificates import key, make
 from tests.gateway.sources.node_plant import node_plant
@@ -71,3 +73,25 @@ async def test_a_wrong_password_is_said(plant, tmp_path):
         await read_v0(access, tmp_path, plant)
     assert raised.value.reason_code == "BadUserAccessDenied"
     assert "check user name and password" in raised.value.remedy
+
+
+async def test_reading_goes_on_while_the_channel_gets_new_keys(plant, tmp_path):
+    access = access_to(plant.endpoint, tmp_path)
+    access._pki.trust.import_file(b64decode(plant.ready["certificate"]))
+    client = (await access.prepare()).client()
+    client.secure_channel_timeout = 300  # ms; the real one renews every 45 minutes
+    await open_channel(client, access.target)
+    try:
+        await create_session(client, access.target)
+        await log_in(client, access.target)
+        client._start_renew_loop()
+        tokens = set()
+        with anyio.fail_after(30):
+            while len(tokens) < 2:
+                assert await client.nodes.server_state.read_value() == 0
+                tokens.add(client.uaclient.protocol._connection.security_token.TokenId)
+                await anyio.sleep(0.02)
+    finally:
+        client.uaclient.request_disconnect()
+        await client._cancel_task(client._renew_channel_task)
+        client.disconnect_socket()
