@@ -32,7 +32,7 @@ from gateway.sources.opcua.endpoints import (
     get_endpoints,
     session_url,
 )
-from gateway.sources.opcua.pki import OwnCertificate
+from gateway.sources.opcua.pki import Own, OwnCertificate
 from gateway.sources.opcua.policies import MODES, POLICIES
 from gateway.sources.opcua.reverse import Doors, Incoming
 from gateway.sources.opcua.transport import SESSION_MESSAGE_BYTES_MAX, make_client
@@ -41,6 +41,8 @@ from runtime.clock import Clock
 
 RECHECK_S = 30.0
 """How soon a running session notices that its certificate ended or is not trusted any more."""
+OWN_RECHECK_ROUNDS = 120
+"""How many of those pass until our own certificate is looked at: about an hour."""
 PLAIN_APPLICATION_URI = "urn:factoryplus:gateway"
 """What we call ourselves where no certificate says it (policy None)."""
 
@@ -179,13 +181,7 @@ class Access:
         notices: Sequence[str] = (),
     ) -> Prepared:
         """Prepare a secured connection to the holder of a certificate that was checked."""
-        try:
-            own = await anyio.to_thread.run_sync(self._pki.own.load)
-            notice = (await anyio.to_thread.run_sync(self._pki.own.report)).notice
-        except (TrustError, OSError) as error:
-            raise SourceError(
-                f"our own certificate cannot be used: {error}", reason_code="BadCertificateInvalid"
-            ) from error
+        own, notice = await self._load_own()
         security = self.target.security
         make = POLICIES[security.policy].crypto
         return Prepared(
@@ -196,6 +192,19 @@ class Access:
             server_uri=endpoint.Server.ApplicationUri or "",
             notices=[*notices, *([notice] if notice else [])],
         )
+
+    async def _load_own(self) -> tuple[Own, str]:
+        """Return our certificate and key, and what a person has to do about them."""
+        own = self._pki.own
+        try:
+            loaded = await anyio.to_thread.run_sync(own.load)
+            return loaded, (await anyio.to_thread.run_sync(own.report)).notice
+        except (TrustError, OSError) as error:
+            raise SourceError(
+                f"our own certificate cannot be used: {error}",
+                reason_code="BadCertificateInvalid",
+                remedy="mend the files below pki/own in the data directory",
+            ) from error
 
     async def judge(self, sent: Sequence[x509.Certificate], server_uri: str) -> list[Finding]:
         """Check a server's certificate; one that is not trusted is kept for a person to judge."""
@@ -228,9 +237,13 @@ class Access:
         Raises:
             SourceError: it may not go on.
         """
+        rounds = 0
         while prepared.sent:
             await self._pki.clock.sleep_s(RECHECK_S)
             refuse(await self.judge(prepared.sent, prepared.server_uri))
+            rounds += 1
+            if rounds % OWN_RECHECK_ROUNDS == 0:
+                await self._load_own()  # it renews when it is time
 
 
 def refuse(findings: Sequence[Finding]) -> None:

@@ -222,7 +222,7 @@ def _check_trust(
         remedy=(
             "compare it with the fingerprint that the server or its engineering tool shows; when "
             "they are equal, trust it on the page Certificates or with: factoryplus gateway "
-            f"certificates trust {shown}{f' --source {source}' if source else ''}"
+            f"certificates trust {shown}{f' --source {source}' if source else ''} --data-dir DIR"
         ),
     )
 

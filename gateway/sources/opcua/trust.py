@@ -86,14 +86,14 @@ class TrustStore:
 
     def trusted_for(self, source: str, *, shared: bool = True) -> Trusted:
         """Load what counts for one source."""
-        scopes = [source, SHARED] if shared else [source]
+        scopes = [source, SHARED] if shared and source != SHARED else [source]
         certificates: list[x509.Certificate] = []
         issuers: list[x509.Certificate] = []
         revocations: list[x509.CertificateRevocationList] = []
         own: frozenset[str] = frozenset()
         for scope in scopes:
             found = [c for _, c in self._certificates("trusted", scope)]
-            if scope == source:
+            if scope != SHARED:
                 own = frozenset(fingerprint(c) for c in found)
             certificates += found
             issuers += [c for _, c in self._certificates("issuers", scope)]
