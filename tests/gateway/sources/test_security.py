@@ -317,7 +317,7 @@ async def test_a_source_waits_for_approval_reads_and_stops_when_trust_is_taken_b
         assert "certificates trust" in source.status().remedy
         pki.trust.trust(plc.pair.fingerprint, "line1")
         await until(lambda: port.values("v") == [4.5])
-        assert source.status().state == "up"
+        await until(lambda: source.status().state == "up")
 
         pki.trust.reject(plc.pair.fingerprint)  # a running session notices
         await until(lambda: waits_for("not trusted yet"))
