@@ -55,6 +55,24 @@ class CertificateFacts(msgspec.Struct, frozen=True, kw_only=True):
     is_ca: bool
 
 
+def load_certificate(der: bytes) -> x509.Certificate:
+    """Read a certificate and make sure that what we look at later can be read: it is lazy.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        certificate.subject.rfc4514_string()
+        certificate.issuer.rfc4514_string()
+        _ = (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+        _ = (certificate.serial_number, certificate.signature, certificate.tbs_certificate_bytes)
+        _names(certificate)
+    except (x509.InvalidVersion, TypeError, OverflowError) as error:
+        raise ValueError(str(error)) from error
+    return certificate
+
+
 def split_chain(blob: bytes) -> list[x509.Certificate]:
     """Read concatenated DER certificates; what cannot be read ends the list.
 
@@ -66,7 +84,7 @@ def split_chain(blob: bytes) -> list[x509.Certificate]:
     while rest and len(found) < CHAIN_MAX:
         size = _der_size(rest)
         try:
-            found.append(x509.load_der_x509_certificate(rest[:size]))
+            found.append(load_certificate(rest[:size]))
         except ValueError:
             break
         rest = rest[size:]

@@ -16,11 +16,12 @@ from cryptography.exceptions import InvalidSignature
 from gateway.errors import SourceError
 from gateway.sources.opcua.access import Target
 from gateway.sources.opcua.endpoints import (
-    NETWORK_ERRORS,
     REMEDIES,
+    TALK_ERRORS,
     choose_endpoint,
     connect_error,
     get_endpoints,
+    talking,
 )
 from gateway.sources.opcua.login import safe_tokens
 
@@ -32,11 +33,9 @@ CLOSE_S = 1.0
 
 async def open_channel(client: Client, target: Target) -> None:
     """Open socket and channel. Raises SourceError."""
-    try:
+    with talking(target.endpoint):
         await client.connect_socket()
         await client.send_hello()
-    except NETWORK_ERRORS as error:
-        raise connect_error(target.endpoint, error) from error
     await secure_channel(client, target)
 
 
@@ -44,7 +43,7 @@ async def secure_channel(client: Client, target: Target) -> None:
     """Open the channel on a connection that said hello. Raises SourceError."""
     try:
         await client.open_secure_channel()
-    except (*NETWORK_ERRORS, *SIGNATURE_ERRORS) as error:
+    except (*TALK_ERRORS, *SIGNATURE_ERRORS) as error:
         raise _channel_error(target, error) from error
 
 
@@ -71,7 +70,7 @@ async def create_session(client: Client, target: Target) -> None:
             reason_code="BadApplicationSignatureInvalid",
             remedy="something between answers in its place: check the network",
         ) from error
-    except NETWORK_ERRORS as error:
+    except TALK_ERRORS as error:
         if target.is_plain and type(error) is UaError:
             # asyncua found no endpoint without security: say what there is
             choose_endpoint(await get_endpoints(target.endpoint), target.security)
@@ -89,18 +88,13 @@ async def create_session(client: Client, target: Target) -> None:
 async def log_in(client: Client, target: Target) -> None:
     """Activate a session that was created. Raises SourceError."""
     try:
-        client._policy_ids = safe_tokens(  # noqa: SLF001
-            client._policy_ids,  # noqa: SLF001
-            target.login,
-            target.security,
-        )
-        await client._activate_with_credentials()  # noqa: SLF001
+        tokens = safe_tokens(client._policy_ids, target.login, target.security)  # noqa: SLF001
+        client._policy_ids = tokens  # noqa: SLF001
+        with talking(target.endpoint):
+            await client._activate_with_credentials()  # noqa: SLF001
     except SourceError:
         await _give_up(client)
         raise
-    except (*NETWORK_ERRORS, ValueError) as error:
-        await _give_up(client)
-        raise connect_error(target.endpoint, error) from error
 
 
 async def _give_up(client: Client) -> None:

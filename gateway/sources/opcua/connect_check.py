@@ -28,15 +28,17 @@ from gateway.sources.opcua.certificate_facts import (
     grouped,
     split_chain,
 )
-from gateway.sources.opcua.channel import create_session, log_in, secure_channel
+from gateway.sources.opcua.channel import create_session, log_in, open_channel
 from gateway.sources.opcua.endpoints import (
     ENDPOINTS_MAX,
     NETWORK_ERRORS,
+    TALK_ERRORS,
     Offer,
     address_notices,
     choose_endpoint,
     connect_error,
     offer_of,
+    talking,
 )
 from gateway.sources.opcua.login import set_login, wanted_token
 from gateway.sources.opcua.transport import DISCOVERY_MESSAGE_BYTES_MAX, make_client
@@ -200,18 +202,21 @@ class ConnectCheck:
 
     async def _tcp(self) -> str:
         self._asking = make_client(self._target.endpoint, DISCOVERY_MESSAGE_BYTES_MAX)
-        await self._asking.connect_socket()
+        with talking(self._target.endpoint):
+            await self._asking.connect_socket()
         return f"{urlsplit(self._target.endpoint).netloc} takes connections"
 
     async def _hello(self) -> str:
         assert self._asking is not None
-        await self._asking.send_hello()
+        with talking(self._target.endpoint):
+            await self._asking.send_hello()
         return "it speaks OPC UA"
 
     async def _endpoints(self) -> str:
         assert self._asking is not None
-        await self._asking.open_secure_channel()
-        self._found = (await self._asking.get_endpoints())[:ENDPOINTS_MAX]
+        with talking(self._target.endpoint):
+            await self._asking.open_secure_channel()
+            self._found = (await self._asking.get_endpoints())[:ENDPOINTS_MAX]
         self._asking.disconnect_socket()
         self._notices += address_notices(self._target.endpoint, self._found)
         self._endpoint = choose_endpoint(self._found, self._target.security)
@@ -238,9 +243,7 @@ class ConnectCheck:
         assert self._prepared is not None
         self._client = self._prepared.client()
         await set_login(self._client, self._target.login)
-        await self._client.connect_socket()
-        await self._client.send_hello()
-        await secure_channel(self._client, self._target)
+        await open_channel(self._client, self._target)
         if self._target.is_plain:
             return "open, without security"
         return f"open, {self._target.security.policy} with {self._target.security.mode}"
@@ -258,7 +261,8 @@ class ConnectCheck:
     async def _status(self) -> str:
         assert self._client is not None
         node = self._client.get_node(ua.NodeId(ua.ObjectIds.Server_ServerStatus))
-        status = (await node.read_data_value()).Value.Value
+        with talking(self._target.endpoint):
+            status = (await node.read_data_value()).Value.Value
         if not isinstance(status, ua.ServerStatusDataType):
             return "the server tells no status"
         build = status.BuildInfo
@@ -267,7 +271,7 @@ class ConnectCheck:
 
     async def _close(self) -> None:
         if self._client is not None:
-            with suppress(*NETWORK_ERRORS):
+            with suppress(*TALK_ERRORS):
                 await self._client.uaclient.close_session(True)
             self._client.disconnect_socket()
         if self._asking is not None:

@@ -10,7 +10,9 @@ taken from the answer. Source: OPC 10000-4, 5.5.
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import anyio
@@ -36,6 +38,20 @@ SERVERS_MAX = 200
 URLS_MAX = 20
 NETWORK_ERRORS = (OSError, TimeoutError, UaError, ConnectionError)
 """What a connection attempt may end with."""
+DECODE_ERRORS = (
+    struct.error,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    AssertionError,
+    RecursionError,
+)
+"""What asyncua raises on bytes that are no answer: it has no error of its own for them."""
+TALK_ERRORS = (*NETWORK_ERRORS, *DECODE_ERRORS)
+"""What a call of asyncua that waits for a server may end with."""
 
 _TOKENS = {
     ua.UserTokenType.Anonymous: "anonymous",
@@ -109,7 +125,7 @@ async def discover_server(url: str) -> DiscoveryReport:
             await client.open_secure_channel()
             found = (await client.get_endpoints())[:ENDPOINTS_MAX]
             servers = (await client.find_servers())[:SERVERS_MAX]
-    except NETWORK_ERRORS as error:
+    except TALK_ERRORS as error:
         raise connect_error(url, error) from error
     finally:
         client.disconnect_socket()
@@ -120,6 +136,15 @@ async def discover_server(url: str) -> DiscoveryReport:
         offers=offers,
         notices=address_notices(url, found),
     )
+
+
+@contextmanager
+def talking(url: str) -> Iterator[None]:
+    """Word what a call of asyncua ends with. Raises SourceError."""
+    try:
+        yield
+    except TALK_ERRORS as error:
+        raise connect_error(url, error) from error
 
 
 async def get_endpoints(url: str, incoming: Incoming | None = None) -> list[ua.EndpointDescription]:
@@ -139,7 +164,7 @@ async def get_endpoints(url: str, incoming: Incoming | None = None) -> list[ua.E
             await client.send_hello()
             await client.open_secure_channel()
             found: list[ua.EndpointDescription] = await client.get_endpoints()
-    except NETWORK_ERRORS as error:
+    except TALK_ERRORS as error:
         raise connect_error(url, error) from error
     finally:
         client.disconnect_socket()
@@ -269,6 +294,12 @@ def connect_error(url: str, error: BaseException) -> SourceError:
             f"{where} did not answer in time",
             reason_code="BadTimeout",
             remedy="check the address, the network and the firewalls between",
+        )
+    if isinstance(error, DECODE_ERRORS):
+        return SourceError(
+            f"{where} answered with something that cannot be read",
+            reason_code="BadDecodingError",
+            remedy=REMEDIES["BadCommunicationError"],
         )
     name = type(error).__name__
     code = name if name.startswith("Bad") else "BadCommunicationError"

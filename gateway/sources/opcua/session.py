@@ -32,7 +32,7 @@ from gateway.sources.opcua.channel import (
     log_in,
     open_channel,
 )
-from gateway.sources.opcua.endpoints import NETWORK_ERRORS, connect_error
+from gateway.sources.opcua.endpoints import TALK_ERRORS, connect_error
 from gateway.sources.opcua.login import safe_tokens, set_login
 from runtime.log import logger
 from runtime.tls import write_private
@@ -233,7 +233,7 @@ async def _resume(client: Client, kept: Kept, target: Target) -> bool:
     except (UaError, SourceError):
         # the server was restarted or the session is over: a new one then
         return False
-    except (*NETWORK_ERRORS, *SIGNATURE_ERRORS) as error:
+    except (*TALK_ERRORS, *SIGNATURE_ERRORS) as error:
         raise connect_error(target.endpoint, error) from error
     return True
 
@@ -241,7 +241,7 @@ async def _resume(client: Client, kept: Kept, target: Target) -> bool:
 async def _namespace_array(client: Client) -> list[str]:
     try:
         uris: list[str] = await client.get_namespace_array()
-    except NETWORK_ERRORS as error:
+    except TALK_ERRORS as error:
         wrong = connect_error(client.server_url.geturl(), error)
         raise SourceError(
             f"the server did not tell its namespaces: {wrong}",

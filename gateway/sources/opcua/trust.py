@@ -33,6 +33,7 @@ from gateway.sources.opcua.certificate_facts import (
     facts_of,
     fingerprint,
     is_ca,
+    load_certificate,
     name_text,
 )
 from runtime.log import logger
@@ -308,20 +309,27 @@ def _files(folder: Path, bytes_max: int) -> Iterator[tuple[Path, bytes]]:
 
 def _read_certificates(content: bytes) -> list[x509.Certificate]:
     try:
-        if b"-----BEGIN" in content:
-            return x509.load_pem_x509_certificates(content)[:FILES_MAX]
-        return [x509.load_der_x509_certificate(content)]
-    except ValueError as error:
+        if b"-----BEGIN" not in content:
+            return [load_certificate(content)]
+        found = x509.load_pem_x509_certificates(content)[:FILES_MAX]
+        return [load_certificate(c.public_bytes(Encoding.DER)) for c in found]
+    except (ValueError, x509.InvalidVersion) as error:
         raise TrustError("this is no X.509 certificate and no revocation list") from error
 
 
 def _read_crl(content: bytes) -> x509.CertificateRevocationList | None:
     try:
         if b"-----BEGIN X509 CRL" in content:
-            return x509.load_pem_x509_crl(content)
-        return None if b"-----BEGIN" in content else x509.load_der_x509_crl(content)
-    except ValueError:
+            crl = x509.load_pem_x509_crl(content)
+        elif b"-----BEGIN" in content:
+            return None
+        else:
+            crl = x509.load_der_x509_crl(content)
+        crl.issuer.rfc4514_string()
+        _ = (crl.next_update_utc, crl.signature, len(crl))
+    except (ValueError, x509.InvalidVersion):
         return None
+    return crl
 
 
 def _crl_name(crl: x509.CertificateRevocationList) -> str:

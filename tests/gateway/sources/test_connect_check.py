@@ -1,5 +1,7 @@
 """The staged connection check and discovery, against real and hostile servers."""
 
+import random
+
 import anyio
 import pytest
 from asyncua import ua
@@ -209,3 +211,44 @@ def test_only_the_path_of_an_announced_address_is_taken():
     assert session_url("opc.tcp://10.0.0.5/own", "opc.tcp://x:1/ua") == "opc.tcp://10.0.0.5/own"
     assert session_url("opc.tcp://10.0.0.5", "http://x/ua") == "opc.tcp://10.0.0.5"
     assert ua.MessageSecurityMode.Sign.value == 2
+
+
+async def _pump(source, sink, mutate=bytes):
+    """Forward bytes until either side ends."""
+    try:
+        while True:
+            await sink.send(mutate(await source.receive()))
+    except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+        await sink.aclose()
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_bytes_a_server_answers_ends_in_a_report_or_a_reason(
+    plc, tmp_path, monkeypatch, seed
+):
+    """A line that changes bytes of the answers, one kind of damage after the other."""
+    monkeypatch.setattr(transport, "REQUEST_TIMEOUT_S", 0.1)
+    chance = random.Random(seed)  # noqa: S311 - damage, no secrets
+
+    def mutate(data):
+        if len(data) < 300 and chance.random() < 0.9:
+            return data  # most of the damage to what is worth decoding
+        damaged = bytearray(data)
+        for _ in range(chance.choice((1, 1, 2, 8))):
+            at = chance.randrange(len(damaged))
+            damaged[at] = chance.choice((0, 0x7F, 0x80, 0xFF, chance.randrange(256)))
+        return bytes(damaged)
+
+    async def handle(stream):
+        server = await anyio.connect_tcp("127.0.0.1", plc.port)
+        async with stream, server, anyio.create_task_group() as tasks:
+            tasks.start_soon(_pump, stream, server)
+            tasks.start_soon(_pump, server, stream, mutate)
+
+    port = free_port()
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port)
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, handle)
+        for _ in range(30):
+            await check(f"opc.tcp://127.0.0.1:{port}", tmp_path)
+        tasks.cancel_scope.cancel()

@@ -1,18 +1,22 @@
 """Our own certificate and the trust list: what lies on disk, and what people do with it."""
 
 import os
+import random
 import stat
 
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from contract.config import SecurityConfig
 from gateway.errors import TrustError
 from gateway.sources.opcua import trust as trust_module
-from gateway.sources.opcua.certificate_facts import fingerprint, split_chain
+from gateway.sources.opcua.certificate_check import Expected, Trusted, check_certificate
+from gateway.sources.opcua.certificate_facts import facts_of, fingerprint, split_chain
 from gateway.sources.opcua.pki import RENEW_BEFORE_DAYS, VALID_DAYS, OwnCertificate
+from gateway.sources.opcua.policies import POLICIES
 from gateway.sources.opcua.trust import TrustStore
-from tests.gateway.sources.certificates import authority, key, make, revocations
+from tests.gateway.sources.certificates import NOW, authority, key, make, revocations
 
 DAY_US = 86_400 * 1_000_000
 
@@ -206,3 +210,31 @@ def test_a_chain_is_read_in_bounds_whatever_was_sent():
     assert len(split_chain(good.der + b"\x30\x84\xff\xff\xff\xff")) == 1
     for rubbish in (b"", b"\x30", b"\x30\x80", b"\x30\x8a" + b"\xff" * 20, b"x" * 100_000):
         assert split_chain(rubbish) == []
+
+
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")  # the library's own, of the damage
+@pytest.mark.parametrize("seed", range(2))
+def test_a_damaged_certificate_is_judged_and_never_raises(seed):
+    chance = random.Random(seed)  # noqa: S311 - damage, no secrets
+    ca = authority()
+    trusted = Trusted([ca.certificate], [ca.certificate], [])
+    expected = Expected(
+        host="127.0.0.1",
+        application_uri="urn:test:server",
+        policy=POLICIES["Basic256Sha256"],
+        security=SecurityConfig(),
+        now=NOW,
+        source="line1",
+    )
+    whole = make(issuer=ca, private_key=key(1)).der
+    readable = 0
+    for _ in range(500):
+        damaged = bytearray(whole)
+        for _ in range(chance.choice((1, 1, 2, 4))):
+            damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        sent = split_chain(bytes(damaged))
+        readable += bool(sent)
+        assert [facts_of(certificate) for certificate in sent] or not sent
+        # what was changed is seen: nothing damaged passes
+        assert check_certificate(sent, trusted, expected)
+    assert readable > 100
