@@ -29,6 +29,7 @@ from sparkplug_b.timestamp import NS_PER_MS, NS_TIMESTAMP_MIN, normalise_ms
 COLUMN_ROWS_MIN: Final = 96
 #: A shorter payload is not looked at: a Double with alias and time takes 19 bytes, a Boolean 12.
 COLUMN_BYTES_MIN: Final = 15 * COLUMN_ROWS_MIN
+_WIDTH_ROWS_MIN: Final = 32  # rows per length, on average: numpy costs some 40 us per layout
 _LAYOUT_ROWS_MIN: Final = 12
 _LAYOUTS_MAX: Final = 64
 _ODD_ROWS_MAX: Final = 8  # rows without a layout, before the rest of that length is given up
@@ -99,7 +100,7 @@ class ColumnReader:
         parts: list[_Part] = []
         rest: list[Indices] = []
         rows_of_width = _by_number(widths)
-        if len(rows_of_width) * _LAYOUT_ROWS_MIN > len(widths):
+        if len(rows_of_width) * _WIDTH_ROWS_MIN > len(widths):
             raise NotPlainError  # one by one is faster
         for rows in rows_of_width:
             todo, odd = rows, 0

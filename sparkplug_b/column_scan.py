@@ -17,7 +17,7 @@ Rows = NDArray[np.int64]
 
 _METRIC: Final = 0x12
 _NAME: Final = 0x0A
-_SAME_MIN: Final = 4  # rows of one length after which numpy looks how many more there are
+_SAME_MIN: Final = 8  # rows of one length after which numpy looks how many more there are
 _WINDOW_MIN: Final = 64
 _WINDOW_MAX: Final = 65_536
 _PADDING: Final = bytes(4)  # more than what is read behind the last byte

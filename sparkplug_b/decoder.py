@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from sparkplug_b.datatype import ARRAY_TYPES, WIRE_FIELD, DataType, Scalar, unpack_array
+from sparkplug_b.datatype import (
+    ARRAY_TYPES,
+    INTEGER_RANGE,
+    WIRE_FIELD,
+    DataType,
+    Scalar,
+    unpack_array,
+)
 from sparkplug_b.errors import DecodeError
 from sparkplug_b.metric_columns import MetricColumns, empty_columns
 from sparkplug_b.payload import (
@@ -57,11 +64,16 @@ _TYPE_OF_NUMBER: Final = {int(data_type): data_type for data_type in DataType}
 _METADATA_FIELDS: Final = MetaData.__struct_fields__
 _NO_TYPES: Final[TypeTable] = {}
 _SCALAR_FIELDS: Final = frozenset(WIRE_FIELD.values())
-#: Types whose field holds the value as it is.
-_FIELD_OF_PLAIN_TYPE: Final[dict[DataType | None, str]] = {
-    DataType.FLOAT: "float_value",
-    DataType.DOUBLE: "double_value",
-    DataType.BOOLEAN: "boolean_value",
+_INTEGER_FIELDS: Final = ("int_value", "long_value")
+#: Types whose value stands in the field as it is, if not above `_NUMBER_MAX` (two's complement).
+_FIELDS_OF_NUMBER: Final[dict[DataType | None, tuple[str, ...]]] = {
+    **dict.fromkeys(INTEGER_RANGE, _INTEGER_FIELDS),
+    DataType.FLOAT: ("float_value",),
+    DataType.DOUBLE: ("double_value",),
+    DataType.BOOLEAN: ("boolean_value",),
+}
+_NUMBER_MAX: Final[dict[DataType | None, int]] = {
+    data_type: high for data_type, (_, high) in INTEGER_RANGE.items()
 }
 
 
@@ -190,9 +202,10 @@ class Reader:
     def _value(
         self, message: pb.Payload.Metric, field: str, data_type: DataType | None, depth: int
     ) -> Value | None:
-        if _FIELD_OF_PLAIN_TYPE.get(data_type) == field:
-            plain: Scalar = getattr(message, field)
-            return plain
+        if field in _FIELDS_OF_NUMBER.get(data_type, ()):
+            number: Scalar = getattr(message, field)
+            if number <= _NUMBER_MAX.get(data_type, number):  # type: ignore[operator]
+                return number
         if field == "dataset_value" and data_type in {DataType.DATASET, DataType.UNKNOWN, None}:
             return self._dataset(message.dataset_value)
         if field == "template_value" and data_type in {DataType.TEMPLATE, DataType.UNKNOWN, None}:
