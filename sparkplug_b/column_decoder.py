@@ -31,7 +31,7 @@ COLUMN_ROWS_MIN: Final = 96
 COLUMN_BYTES_MIN: Final = 15 * COLUMN_ROWS_MIN
 _WIDTH_ROWS_MIN: Final = 32  # rows per length, on average: numpy costs some 40 us per layout
 _LAYOUT_ROWS_MIN: Final = 12
-_LAYOUTS_MAX: Final = 64
+_LAYOUTS_MAX: Final = 32
 _ODD_ROWS_MAX: Final = 8  # rows without a layout, before the rest of that length is given up
 
 _TYPE_OF_NUMBER: Final = {int(data_type): data_type for data_type in DataType}

@@ -170,6 +170,7 @@ class MetricValues(msgspec.Struct, frozen=True, kw_only=True):
         is_historical: of each row; True did not change the current value.
         is_transient: of each row; True is not to be stored.
         properties: of the rows that have some, by row; `Quality` among them.
+        metadata: of the rows that have some, by row: of a FILE, or of one part of a large value.
     """
 
     group_id: str
@@ -184,6 +185,7 @@ class MetricValues(msgspec.Struct, frozen=True, kw_only=True):
     is_historical: Sequence[bool]
     is_transient: Sequence[bool]
     properties: Mapping[int, PropertySet]
+    metadata: Mapping[int, MetaData] = msgspec.field(default_factory=dict)
 
 
 class CommandToSend(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,17 +6,19 @@ Bytes come from anyone who may publish: nothing here raises for them; what is le
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, TypeVar
 
 from sparkplug_b.datatype import DataType
 from sparkplug_b.edge_message import BD_SEQ
 from sparkplug_b.host_drops import ScopeDrops
 from sparkplug_b.host_event import HostDrop, HostMetric, MetricValues
 from sparkplug_b.metric_columns import MetricColumns
-from sparkplug_b.payload import Metric, Payload, PropertySet
+from sparkplug_b.payload import Metric, Payload
 from sparkplug_b.topic import has_control_character
 
 TIME_MS_MAX: Final = (1 << 63) - 1
+
+T = TypeVar("T")
 
 
 def payload_time_ms(payload: Payload | MetricColumns, now_ms: int) -> int:
@@ -100,6 +102,7 @@ class HostScope:
             is_historical=[False] * len(metrics),
             is_transient=[metric.is_transient for metric in metrics],
             properties=_sparse([metric.properties for metric in metrics]),
+            metadata=_sparse([metric.metadata for metric in metrics]),
         )
 
     def take(
@@ -135,6 +138,7 @@ class HostScope:
                 for said, known in zip(columns.is_transient, knowns, strict=True)
             ],
             properties=columns.properties,
+            metadata=columns.metadata,
         )
         return values, needs_rebirth
 
@@ -207,8 +211,8 @@ class HostScope:
             self.types[alias] = data_type
 
 
-def _sparse(properties: Iterable[PropertySet | None]) -> dict[int, PropertySet]:
-    return {row: found for row, found in enumerate(properties) if found is not None}
+def _sparse(column: Iterable[T | None]) -> dict[int, T]:
+    return {row: found for row, found in enumerate(column) if found is not None}
 
 
 def _update(knowns: list[HostMetric], columns: MetricColumns, times_ms: list[int]) -> None:
