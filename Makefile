@@ -43,7 +43,7 @@ lane-real:
 	$(PYTEST) tests/system tests/faults
 
 fuzz: setup-demo
-	$(UV) run --frozen --all-extras --group fuzz python -m tests.sparkplug_b.fuzz --seconds 60 $(ARGS)
+	$(UV) run --frozen --all-extras --group fuzz python tests/sparkplug_b/fuzz.py --seconds 60 $(ARGS)
 
 bench: setup-demo
 	$(PY) -m bench path --tags 5000 --period-ms 100 --seconds 20 --repeat 3 --json

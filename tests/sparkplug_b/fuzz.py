@@ -2,7 +2,7 @@
 
 Needs the dependency group `fuzz` (atheris). Crashes on any exception but those that are promised,
 and where the column decoder says something else than `decode`. A crash leaves its input in a file
-`crash-...`, which `python -m tests.sparkplug_b.fuzz FILE` repeats.
+`crash-...`, which `python tests/sparkplug_b/fuzz.py FILE` repeats.
 """
 
 from __future__ import annotations
