@@ -3,6 +3,7 @@
 import base64
 import json
 import subprocess
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -93,10 +94,17 @@ def cause_of(read, data, **limits):
 
 
 def test_a_bomb_is_refused_at_the_limit_of_a_payload(read):
-    bomb = zlib.compress(zlib.compress(bytes(16 * 1024 * 1024), 9), 9)
-    once = zlib.compress(bytes(16 * 1024 * 1024), 9)
+    bomb = zlib.compress(zlib.compress(bytes(32 * 1024 * 1024), 9), 9)
+    once = zlib.compress(bytes(32 * 1024 * 1024), 9)
     assert len(once) < 70_000
-    assert cause_of(read, outer_of(once)) == "too_large"
+    data = outer_of(once)
+    tracemalloc.start()
+    try:
+        assert cause_of(read, data) == "too_large"
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 12 * 1024 * 1024  # it is refused while it grows
     assert cause_of(read, outer_of(bomb)) in {"malformed", "too_large"}
     exact = len(encode(INNER))
     assert cause_of(read, outer_of(zlib.compress(encode(INNER))), payload_bytes_max=exact - 1) == (

@@ -99,7 +99,7 @@ def big_payload(seed, odd=()):
 
 
 @given(st.integers(0, 2**32), st.lists(METRICS, max_size=3), st.booleans(), st.booleans())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_columns_are_what_decode_says(seed, odd, with_data_types, normalise):
     payload, types, _ = big_payload(seed, odd)
     data = encode(payload, with_data_types=with_data_types)
@@ -108,7 +108,7 @@ def test_columns_are_what_decode_says(seed, odd, with_data_types, normalise):
 
 
 @given(st.integers(0, 2**32), st.integers(1, 3))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_damaged_columns_fail_as_decode_does(seed, damage_count):
     payload, types, chance = big_payload(seed)
     data = bytearray(encode(payload, with_data_types=chance.random() < 0.3))
@@ -138,7 +138,7 @@ def wire_field(chance, tag):
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_metrics_written_strangely_are_read_as_decode_reads_them(seed):
     chance = random.Random(seed)  # noqa: S311 - test data, not secrets
     rows = []
@@ -149,6 +149,83 @@ def test_metrics_written_strangely_are_read_as_decode_reads_them(seed):
             rows.append(b"\x12" + varint(len(row)) + row)
     types = {n: chance.choice([*DataType]) for n in (0, 1, 2, 127)}
     assert_same(b"".join(rows) + b"\x18\x05", types=types)
+
+
+def rows_of(*metrics):
+    return b"".join(b"\x12" + varint(len(one)) + one for one in metrics)
+
+
+def plain_rows(odd, *, value):
+    """Return plain metrics, alias 1 to 120, and odd ones of the same length in their midst."""
+    plain = [b"\x10" + varint(n) + value for n in range(1, 121)]
+    assert {len(one) for one in odd} <= {len(plain[0])}
+    return rows_of(*plain[:60], *odd, *plain[60:])
+
+
+def int_value(number):
+    return b"\x50" + varint(number)
+
+
+MANY = {
+    "numbers below the type's range": plain_rows(
+        [b"\x10\x01" + int_value(2**32 - 200)], value=int_value(2**32 - 1)
+    ),
+    "numbers in the type's own width": plain_rows(
+        [b"\x10\x01" + int_value(200)], value=int_value(255)
+    ),
+    "more than 32 bits in int_value": plain_rows(
+        [b"\x10\x03" + int_value(2**34 + 5)], value=int_value(2**32 - 1)
+    ),
+    "a flag that is 2": plain_rows([b"\x10\x03\x28\x02\x70\x01"], value=b"\x28\x01\x70\x01"),
+    "flags that are all 2": plain_rows([], value=b"\x28\x02\x70\x01"),
+    "a boolean that is 2": plain_rows([b"\x10\x03\x70\x02"], value=b"\x70\x01"),
+    "a boolean that does not end": plain_rows([b"\x10\x03\x70\x81"], value=b"\x70\x01"),
+    "an alias that does not end": plain_rows([b"\x70\x01\x10\x81"], value=b"\x70\x01"),
+    "aliases that stand twice": plain_rows([], value=b"\x10\x05\x70\x01"),
+    "values that stand twice": plain_rows([], value=b"\x70\x01\x50\x02"),
+    "values before their null": plain_rows([], value=b"\x70\x01\x38\x01"),
+    "fields in another order": plain_rows([], value=b"\x70\x01\x18\x05"),
+    "data types of a later version": plain_rows([], value=b"\x20\x7f\x70\x01"),
+    "data types that are sent and unknown": plain_rows([], value=b"\x20\x00\x50\x05"),
+    "properties that do not end": plain_rows([], value=b"\x70\x01\x4a\x05\x0a"),
+    "properties that stand twice": plain_rows(
+        [], value=b"\x4a\x07\x0a\x01a\x12\x02\x10\x01\x4a\x07\x0a\x01b\x12\x02\x10\x01"
+    ),
+    "properties without a value": plain_rows([], value=b"\x70\x01\x4a\x03\x0a\x01a"),
+    "long-winded varints": plain_rows([], value=b"\x18\x85\x80\x00\x70\x01"),
+    "ten bytes with too much in the last": plain_rows(
+        [], value=b"\x18" + b"\xff" * 9 + b"\x03\x70\x01"
+    ),
+    "ten bytes": plain_rows([], value=b"\x58" + b"\xff" * 9 + b"\x01"),
+    "empty metrics": rows_of(*[b""] * 150),
+    "names that all reach beyond their metric": rows_of(*[b"\x0a\x05ab"] * 200),
+    "names that reach beyond their metric": rows_of(*[b"\x10\x01\x70\x01"] * 120, b"\x0a\x7fab"),
+    "names that are not UTF-8": rows_of(*[b"\x0a\x02\xff\xfe\x70\x01"] * 120),
+    "long names": rows_of(*[b"\x0a\x81\x01" + b"n" * 129 + b"\x70\x01"] * 120),
+    "names that stand twice": rows_of(*[b"\x0a\x01a\x0a\x01b\x70\x01"] * 120),
+    "a payload field twice": plain_rows([], value=b"\x70\x01") + b"\x18\x01\x18\x02",
+    "a field of a later version": plain_rows([], value=b"\x70\x01") + b"\x78\x01",
+    "a uuid that is not UTF-8": plain_rows([], value=b"\x70\x01") + b"\x22\x01\xff",
+    "a body that does not end": plain_rows([], value=b"\x70\x01") + b"\x2a\x05ab",
+    "metrics on both sides of a seq": plain_rows([], value=b"\x70\x01")
+    + b"\x18\x01"
+    + plain_rows([], value=b"\x70\x00"),
+}
+ONE_TYPE = [None, DataType.INT8, DataType.UINT32, DataType.INT64, DataType.BOOLEAN]
+
+
+@pytest.mark.parametrize("padding", [b"", b"\x2a\x8f\x4e" + bytes(9_999)])
+@pytest.mark.parametrize("case", MANY)
+def test_each_strange_writing_is_read_as_decode_reads_it(case, padding):
+    data = padding + MANY[case]  # a body: long enough to be looked at
+    for kind in ONE_TYPE:
+        assert_same(data, types={} if kind is None else dict.fromkeys(range(256), kind))
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_a_payload_that_ends_early_is_malformed_wherever_it_ends(cut):
+    data = rows_of(*[b"\x10\x01\x69" + bytes(8)] * 200)[:-cut]
+    assert outcome(decode_columns, data) == outcome(decode, data) == "malformed"
 
 
 @given(PAYLOADS)
