@@ -26,6 +26,7 @@ from contract.config_names import (
     fault_of_url,
     same_key,
 )
+from contract.config_rules_sparkplug import sparkplug_faults
 from contract.config_shape import joined, nearest, shown
 from contract.errors import Fault
 
@@ -56,7 +57,7 @@ def rule_faults(
 ) -> Iterator[Fault]:
     """Find all that is wrong beyond types; None stands for a section that could not be read."""
     if sparkplug is not None:
-        yield from _check_sparkplug(sparkplug)
+        yield from sparkplug_faults(sparkplug)
     if journal is not None and not math.isfinite(journal.retention_hours):
         yield _not_finite("journal.retention_hours")
     yield from _clashes(
@@ -74,37 +75,6 @@ def rule_faults(
     for source in sources:
         yield from _check_source(source)
     yield from _check_metrics(sources)
-
-
-def _check_sparkplug(sparkplug: SparkplugConfig) -> Iterator[Fault]:
-    yield from _given(fault_of_id(sparkplug.group, "sparkplug.group", "group"))
-    yield from _given(fault_of_id(sparkplug.node, "sparkplug.node", "node"))
-    if sparkplug.group == "STATE":
-        yield Fault(
-            code="config.illegal_name",
-            path="sparkplug.group",
-            message="'STATE' is the topic of the host applications",
-            remedy="choose another group",
-        )
-    if sparkplug.primary_host is not None:
-        host = fault_of_id(sparkplug.primary_host, "sparkplug.primary_host", "host")
-        yield from _given(host)
-    broker = sparkplug.broker
-    yield from _given(fault_of_url(broker.url, "sparkplug.broker.url", ("mqtt", "mqtts")))
-    if broker.ca_file is not None and not broker.url.startswith("mqtts://"):
-        yield Fault(
-            code="config.conflict",
-            path="sparkplug.broker.ca_file",
-            message="a CA file is given, but the broker's URL is not mqtts://",
-            remedy="write mqtts:// in the URL, or leave the CA file out",
-        )
-    if broker.password is not None and broker.username is None:
-        yield Fault(
-            code="config.conflict",
-            path="sparkplug.broker.password",
-            message="MQTT takes no password without a user name",
-            remedy="add username",
-        )
 
 
 def _check_source(source: SourceParts) -> Iterator[Fault]:

@@ -6,7 +6,9 @@ GatewayError
 │   ├── JournalLocked  another process owns it
 │   └── RowDamaged     a row fails its hash or does not decode
 ├── SourceError        a source cannot connect or subscribe; retried by the engine
+├── WriteRefusedError  a source does not carry out a write
 ├── SinkError          a sink cannot connect or send; retried by the engine
+│   └── SinkMovedError it leaves its server on purpose; the next attempt comes soon
 └── EnrolError         the hub refused, or is not the hub the code names
 """
 
@@ -64,6 +66,26 @@ class SinkError(GatewayError):
 
     code = "sink.failed"
     retryable = True
+
+
+class SinkMovedError(SinkError):
+    """Raised when a sink leaves its server on purpose: the engine calls it again at once."""
+
+    code = "sink.moved"
+
+
+class WriteRefusedError(GatewayError):
+    """Raised when a source does not carry out a write.
+
+    Attributes:
+        reason: why, as a stable word: it stands in the audit.
+    """
+
+    code = "source.write_refused"
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class EnrolError(GatewayError):

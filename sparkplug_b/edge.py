@@ -33,6 +33,7 @@ from sparkplug_b.datatype import DataType
 from sparkplug_b.errors import (
     DeviceStateError,
     DuplicateNameError,
+    MessageTooLargeError,
     NotBornError,
     NotConnectedError,
     SessionError,
@@ -90,6 +91,7 @@ class EdgeNodeSession:
     Attributes:
         bd_seq: of this CONNECT, 0 to 255.
         command_drops: commands not returned by `on_command`, by reason.
+        payload_bytes_max: the largest payload of a birth; None: any.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class EdgeNodeSession:
         bd_seq: int,
         payload_uuid: str | None = None,
         primary_host_id: str | None = None,
+        payload_bytes_max: int | None = None,
     ) -> None:
         """Store the identity.
 
@@ -109,6 +112,8 @@ class EdgeNodeSession:
             bd_seq: 0 to 255, stored before the CONNECT that uses it.
             payload_uuid: written to births, data and device deaths.
             primary_host_id: adds its STATE topic to the subscriptions.
+            payload_bytes_max: births with more raise MessageTooLargeError before they count as
+                sent; may be set until the first birth, once the broker told its limit.
 
         Raises:
             TopicError: sparkplug.topic, when an id is not allowed.
@@ -124,6 +129,7 @@ class EdgeNodeSession:
         self._node_id = node_id
         self._payload_uuid = payload_uuid
         self._primary_host_id = primary_host_id
+        self.payload_bytes_max = payload_bytes_max
         self._state: SessionState = "offline"
         self._is_over = False
         self._seq = 0
@@ -182,6 +188,7 @@ class EdgeNodeSession:
             DuplicateAliasError: sparkplug.duplicate_alias, before anything changed.
             DuplicateNameError: sparkplug.duplicate_name, before anything changed.
             EncodeError: sparkplug.encode; from the iterator when a value does not fit its type.
+            MessageTooLargeError: sparkplug.too_large; from the iterator.
         """
         self._need_connected()
         assert node.device_id is None
@@ -210,6 +217,7 @@ class EdgeNodeSession:
             DuplicateAliasError: sparkplug.duplicate_alias.
             DuplicateNameError: sparkplug.duplicate_name.
             EncodeError: sparkplug.encode; the device stays unborn.
+            MessageTooLargeError: sparkplug.too_large; the device stays unborn.
         """
         self._need_born()
         device_id = self._device_id(device)
@@ -321,7 +329,10 @@ class EdgeNodeSession:
         payload = Payload(
             timestamp_ms=now_ms, metrics=metrics, seq=self._seq, uuid=self._payload_uuid
         )
-        return OutboundMessage(topic=topic, payload=encode(payload), qos=0, retain=False)
+        encoded = encode(payload)
+        if self.payload_bytes_max is not None and len(encoded) > self.payload_bytes_max:
+            raise MessageTooLargeError(birth.device_id, len(encoded), self.payload_bytes_max)
+        return OutboundMessage(topic=topic, payload=encoded, qos=0, retain=False)
 
     def _node_death(self, now_ms: int) -> OutboundMessage:
         payload = Payload(timestamp_ms=now_ms, metrics=(self._bd_seq_metric(now_ms),))

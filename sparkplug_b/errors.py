@@ -4,6 +4,7 @@ SparkplugError               sparkplug.error
 ├── EncodeError              sparkplug.encode           a value does not fit its data type
 ├── DecodeError              sparkplug.decode           bytes are no payload, or break a limit
 ├── TopicError               sparkplug.topic            a topic or an id is not allowed
+├── MessageTooLargeError     sparkplug.too_large        a birth is larger than the broker takes
 └── SessionError             sparkplug.session          a call does not fit the session's state
     ├── NotConnectedError    sparkplug.not_connected    births before CONNACK or after NDEATH
     ├── NotBornError         sparkplug.not_born         data before the births were sent
@@ -144,3 +145,22 @@ class DuplicateNameError(SessionError):
     def __init__(self, name: str) -> None:
         super().__init__(f"metric name {name!r} stands twice in one birth")
         self.name = name
+
+
+class MessageTooLargeError(SparkplugError):
+    """Raised when a birth is larger than its session allows; nothing was sent, no seq is used up.
+
+    Attributes:
+        device_id: whose birth; None for the node's own.
+        size_bytes: of its payload.
+        limit_bytes: what the session was given.
+    """
+
+    code = "sparkplug.too_large"
+
+    def __init__(self, device_id: str | None, size_bytes: int, limit_bytes: int) -> None:
+        what = "the node's birth" if device_id is None else f"the birth of device {device_id}"
+        super().__init__(f"{what} has {size_bytes} bytes, the limit is {limit_bytes}")
+        self.device_id = device_id
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes

@@ -80,6 +80,11 @@ class JournalOutlet:
         """The newest row's number and when it was committed, in µs."""
         return self._head
 
+    @property
+    def has_backlog(self) -> bool:
+        """There are rows, older than the live lane's, that this session has not handed out."""
+        return self.lanes.backlog() is not None
+
     def committed(self, row: Committed) -> None:
         """Take a new row from the intake."""
         head = row.head

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contract.upload import TagDefinition
+from gateway.flow.liveness import SourceLiveness
 from gateway.flow.tags import TagTable
 from gateway.pipeline.last import NEVER, LastValues
 from gateway.sinks.base import LastValue
@@ -12,12 +13,15 @@ class TagBook:
     """See ``sinks.base.TagView``.
 
     Last values are written by the journal's worker thread; a reader on the loop may see a value a
-    moment before its row is committed.
+    moment before its row is committed. Without ``sources`` all of them count as up.
     """
 
-    def __init__(self, tags: TagTable, last: LastValues) -> None:
+    def __init__(
+        self, tags: TagTable, last: LastValues, sources: SourceLiveness | None = None
+    ) -> None:
         self._tags = tags
         self._last = last
+        self._sources = sources
 
     @property
     def generation(self) -> int:
@@ -43,3 +47,21 @@ class TagBook:
         if tag >= len(last.kind) or last.kind[tag] == NEVER:
             return None
         return LastValue(last.value(tag), int(last.status[tag]), int(last.time_us[tag]))
+
+    def is_writable(self, tag: int) -> bool:
+        """Tell whether a tag is on the write allow-list."""
+        return tag in self._tags.writable
+
+    @property
+    def liveness(self) -> int:
+        """Grows when a source comes up, or has been away for longer than the death delay."""
+        return 0 if self._sources is None else self._sources.generation
+
+    def source_is_up(self, name: str) -> bool:
+        """Tell whether a source's tags are read; a short absence does not count."""
+        return self._sources is None or self._sources.is_up(name)
+
+    @property
+    def next_death_s(self) -> float | None:
+        """Seconds until a source that is away counts as down; None for none."""
+        return None if self._sources is None else self._sources.next_death_s

@@ -30,6 +30,7 @@ NAMES = [
     "HostSessionState",
     "HostState",
     "Limits",
+    "MessageTooLargeError",
     "MetaData",
     "Metric",
     "MetricColumn",

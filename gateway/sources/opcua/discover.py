@@ -48,6 +48,7 @@ class _Candidate(msgspec.Struct, kw_only=True):
     group: str
     device: str
     deadband: Deadband | None
+    writable: bool = False
     gain: float = 1.0
     offset: float = 0.0
     type_id: int = 0
@@ -106,6 +107,7 @@ async def _single(
         group=tag.group,
         device=tag.device or source,
         deadband=tag.deadband,
+        writable=tag.writable,
         gain=scale.gain if scale else 1.0,
         offset=scale.offset if scale else 0.0,
     )
@@ -377,4 +379,5 @@ def _spec(candidate: _Candidate) -> TagSpec:
         low=candidate.low,
         high=candidate.high,
         description=candidate.description,
+        writable=candidate.writable,
     )
