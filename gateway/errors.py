@@ -5,6 +5,7 @@ GatewayError
 ├── JournalError       the journal cannot be opened, written or read
 │   ├── JournalLocked  another process owns it
 │   └── RowDamaged     a row fails its hash or does not decode
+├── AuditError         the audit of commands cannot be written or read
 ├── SourceError        a source cannot connect or subscribe; retried by the engine
 ├── WriteRefusedError  a source does not carry out a write
 ├── SinkError          a sink cannot connect or send; retried by the engine
@@ -52,6 +53,13 @@ class RowDamagedError(JournalError):
         super().__init__(f"journal row {sequence}: {cause}")
         self.sequence = sequence
         self.times_us = times_us  # first and last source time, as far as the row's columns say
+
+
+class AuditError(GatewayError):
+    """Raised when the audit of commands cannot be written or read."""
+
+    code = "audit.failed"
+    retryable = True
 
 
 class SourceError(GatewayError):

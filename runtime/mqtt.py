@@ -133,15 +133,32 @@ class MqttConnection:
         if not codes or codes[0] >= 0x80:
             raise MqttError(f"the broker refuses the subscription to {topic}")
 
-    async def settle(self) -> None:
-        """Wait until the broker has read all that was sent, ``SETTLE_TIMEOUT_S`` at most."""
+    async def settle(self) -> bool:
+        """Wait until the broker has read all that was sent, ``SETTLE_TIMEOUT_S`` at most.
+
+        Returns False when that is not known.
+        """
         if self.lost_reason:
-            return
+            return False
+        read = False
+
+        def passed() -> None:
+            nonlocal read
+            read = True
+            done.set()
+
         done = anyio.Event()
         self._settling.append(done)
-        self.fence(done.set)
+        self.fence(passed)
         with anyio.move_on_after(SETTLE_TIMEOUT_S):
             await done.wait()
+        return read
+
+    def abandon(self) -> None:
+        """Cut the connection without DISCONNECT: the broker sends the Will."""
+        self.on_lost = lambda: None
+        self.lost_reason = self.lost_reason or "abandoned"
+        self._abort()
 
     async def close(self, *, with_will: bool = False) -> None:
         """Send DISCONNECT after everything before it, and close.

@@ -113,7 +113,7 @@ class EdgeNodeSession:
             payload_uuid: written to births, data and device deaths.
             primary_host_id: adds its STATE topic to the subscriptions.
             payload_bytes_max: births with more raise MessageTooLargeError before they count as
-                sent; may be set until the first birth, once the broker told its limit.
+                sent; may be set anew before each birth, as the broker tells its limit.
 
         Raises:
             TopicError: sparkplug.topic, when an id is not allowed.

@@ -169,8 +169,9 @@ class Source(Protocol):
     async def write(self, address: str, value: Any) -> None:  # noqa: ANN401 - of the tag's kind
         """Write a tag of the allow-list, and return once the device has taken it.
 
-        ``value`` is what the tag would report: the source undoes the tag's gain and offset. It is
-        None for null, a number, a text, bytes, or a tuple for an array.
+        ``value`` fits the tag's data type, as a Sparkplug metric holds it: None for null, a number
+        (a DateTime in ms), a text, bytes, or a tuple for an array. It is scaled: the source undoes
+        the tag's gain and offset.
 
         Raises:
             WriteRefusedError: the device or the source does not take it.

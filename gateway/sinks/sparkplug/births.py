@@ -16,19 +16,28 @@ from sparkplug_b.datatype import INTEGER_RANGE, DataType
 from sparkplug_b.payload import PropertyValue
 from sparkplug_b.scalar import FLOAT32_OVERFLOW
 
+NEXT_SERVER = "Node Control/Next Server"
 
-def node_birth(version: str, now_ms: int) -> DeviceBirth:
-    """Return the edge node's own metrics; bdSeq and Rebirth are added by the session."""
+
+def node_birth(version: str, now_ms: int, *, has_next_server: bool = False) -> DeviceBirth:
+    """Return the edge node's own metrics; bdSeq and Rebirth are added by the session.
+
+    Next Server is a control only where there is one (Sparkplug 3.0, 6.4.19).
+    """
     facts = {
         "Properties/Hardware Make": "Factory+ Edge",
         "Properties/Software Version": version,
     }
-    return DeviceBirth(
-        metrics=[
-            BirthMetric(name=name, data_type=DataType.STRING, value=value, time_ms=now_ms)
-            for name, value in facts.items()
-        ]
-    )
+    metrics = [
+        BirthMetric(name=name, data_type=DataType.STRING, value=value, time_ms=now_ms)
+        for name, value in facts.items()
+    ]
+    if has_next_server:
+        control = BirthMetric(
+            name=NEXT_SERVER, data_type=DataType.BOOLEAN, value=False, time_ms=now_ms
+        )
+        metrics.append(control)
+    return DeviceBirth(metrics=metrics)
 
 
 def device_births(
@@ -53,6 +62,8 @@ def _metric(definition: TagDefinition, tags: TagView, now_ms: int) -> BirthMetri
         value, quality = None, QUALITY_BAD
     elif last is not None:
         quality = int(quality_of(np.array([last.status], dtype=np.uint32))[0])
+    if not tags.source_is_up(definition.source):
+        quality = QUALITY_STALE
     properties: dict[str, PropertyValue] = {}
     if definition.unit:
         properties["engUnit"] = PropertyValue(data_type=DataType.STRING, value=definition.unit)
@@ -64,6 +75,9 @@ def _metric(definition: TagDefinition, tags: TagView, now_ms: int) -> BirthMetri
         properties["Documentation"] = PropertyValue(
             data_type=DataType.STRING, value=definition.description
         )
+    properties["readOnly"] = PropertyValue(
+        data_type=DataType.BOOLEAN, value=not tags.is_writable(definition.index)
+    )
     # Sparkplug says to leave Quality out when good; the issue asks for it in every DBIRTH
     properties["Quality"] = PropertyValue(data_type=DataType.INT32, value=quality)
     return BirthMetric(

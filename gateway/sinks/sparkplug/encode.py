@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.mapping import KIND_OF, quality_of
-from contract.sample import SampleColumns, ValueKind, concatenate, in_turns
+from contract.sample import SampleBatch, SampleColumns, ValueKind, concatenate, in_turns
 from contract.upload import TagDefinition
 from gateway.sinks.base import Row
 from sparkplug_b.columns import MetricColumn, encode_metrics
@@ -61,24 +61,37 @@ class TagPlaces:
 
 
 def encode_rows(
-    rows: Sequence[Row], places: TagPlaces, *, is_historical: bool
+    rows: Sequence[Row],
+    places: TagPlaces,
+    *,
+    is_historical: bool,
+    bytes_max: int = MESSAGE_BYTES_MAX,
 ) -> tuple[list[DeviceData], int]:
-    """Encode rows; returns the messages' bodies, in order, and how many samples are left out.
+    """Encode rows; see ``encode_batch``."""
+    batch = rows[0].batch if len(rows) == 1 else concatenate(row.batch for row in rows)
+    return encode_batch(batch, places, is_historical=is_historical, bytes_max=bytes_max)
 
-    Left out: samples of tags that are not born, and values that do not fit their data type.
+
+def encode_batch(
+    batch: SampleBatch, places: TagPlaces, *, is_historical: bool, bytes_max: int
+) -> tuple[list[DeviceData], int]:
+    """Encode samples; returns the messages' bodies, in order, and how many samples are left out.
+
+    Left out: samples of tags that are not born, and values that do not fit their data type. A body
+    is larger than ``bytes_max`` only where one value alone is.
     """
     bodies: dict[str, list[tuple[bytes, int]]] = {}
     left_out = 0
-    batch = rows[0].batch if len(rows) == 1 else concatenate(row.batch for row in rows)
     for columns in (columns for turn in in_turns(batch) for columns in turn.columns):
         for device, data_type, part in _split(columns, places):
             if device is None:
                 left_out += len(part)
                 continue
-            encoded = _encode(data_type, part, is_historical=is_historical)
+            encoded = _encode(data_type, part, bytes_max, is_historical=is_historical)
             left_out += len(part) - sum(count for _, count in encoded)
             bodies.setdefault(device, []).extend(encoded)
-    return [data for device in bodies for data in _pack(device, bodies[device])], left_out
+    packed = [data for device in bodies for data in _pack(device, bodies[device], bytes_max)]
+    return packed, left_out
 
 
 def _split(
@@ -105,7 +118,7 @@ def _place(group: int, places: TagPlaces) -> str | None:
 
 
 def _encode(
-    data_type: DataType, columns: SampleColumns, *, is_historical: bool
+    data_type: DataType, columns: SampleColumns, bytes_max: int, *, is_historical: bool
 ) -> list[tuple[bytes, int]]:
     """Encode samples of one device and type; cut them at message size: (bytes, samples) each.
 
@@ -120,11 +133,13 @@ def _encode(
         return [
             part
             for half in halves
-            for part in _encode(data_type, columns.take(half), is_historical=is_historical)
+            for part in _encode(
+                data_type, columns.take(half), bytes_max, is_historical=is_historical
+            )
         ]
-    if len(encoded.body) <= MESSAGE_BYTES_MAX:
+    if len(encoded.body) <= bytes_max:
         return [(encoded.body, len(columns))]
-    return _cut(encoded.body, encoded.ends)
+    return _cut(encoded.body, encoded.ends, bytes_max)
 
 
 def _column(data_type: DataType, columns: SampleColumns) -> MetricColumn:
@@ -139,11 +154,11 @@ def _column(data_type: DataType, columns: SampleColumns) -> MetricColumn:
     )
 
 
-def _cut(body: bytes, ends: NDArray[np.int64]) -> list[tuple[bytes, int]]:
+def _cut(body: bytes, ends: NDArray[np.int64], bytes_max: int) -> list[tuple[bytes, int]]:
     parts: list[tuple[bytes, int]] = []
     start_row, start = 0, 0
     while start_row < len(ends):
-        row = int(np.searchsorted(ends, start + MESSAGE_BYTES_MAX, side="right"))
+        row = int(np.searchsorted(ends, start + bytes_max, side="right"))
         row = max(row, start_row + 1)
         end = int(ends[row - 1])
         parts.append((body[start:end], row - start_row))
@@ -178,13 +193,13 @@ def _values(
     return numbers
 
 
-def _pack(device: str, parts: list[tuple[bytes, int]]) -> list[DeviceData]:
+def _pack(device: str, parts: list[tuple[bytes, int]], bytes_max: int) -> list[DeviceData]:
     """Join a device's parts, of several types, into as few messages as their size allows."""
     packed: list[DeviceData] = []
     held: list[bytes] = []
     size = samples = 0
     for body, count in parts:
-        if held and size + len(body) > MESSAGE_BYTES_MAX:
+        if held and size + len(body) > bytes_max:
             packed.append(DeviceData(device, b"".join(held), samples))
             held, size, samples = [], 0, 0
         held.append(body)
