@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
+from contract.mapping import metric_value
 from contract.upload import TagDefinition
 from gateway.flow.liveness import SourceLiveness
 from gateway.flow.tags import TagTable
 from gateway.pipeline.last import NEVER, LastValues
 from gateway.sinks.base import LastValue
+from sparkplug_b.datatype import DataType, unpack_array
+from sparkplug_b.errors import DecodeError
+
+ARRAY_ITEMS_SHOWN = 16
+TEXT_CHARS_SHOWN = 500
 
 
 class TagBook:
@@ -65,3 +73,24 @@ class TagBook:
     def next_death_s(self) -> float | None:
         """Seconds until a source that is away counts as down; None for none."""
         return None if self._sources is None else self._sources.next_death_s
+
+
+def shown_value(definition: TagDefinition, last: LastValue) -> float | int | bool | str | None:
+    """Return a value for a screen: numbers as they are, arrays and long texts cut."""
+    data_type = DataType(definition.data_type)
+    value = metric_value(data_type, last.value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, bytes):
+        if data_type >= DataType.INT8_ARRAY:
+            try:
+                items = unpack_array(data_type, value)
+            except DecodeError:
+                return f"{len(value)} bytes"
+            more = ", …" if len(items) > ARRAY_ITEMS_SHOWN else ""
+            return f"[{', '.join(str(i) for i in items[:ARRAY_ITEMS_SHOWN])}{more}]"
+        return f"{len(value)} bytes"
+    if isinstance(value, str):
+        return value[:TEXT_CHARS_SHOWN]
+    result: float | int | bool | str | None = value
+    return result

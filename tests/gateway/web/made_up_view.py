@@ -122,6 +122,9 @@ class MadeUpView:
             for i in range(5, 0, -1)
         ][:limit]
 
+    async def commands(self, limit):
+        return [][:limit]
+
     def config(self):
         return GatewayConfig(
             gateway=GatewayIdentity(id="press-shop-1"),
