@@ -36,6 +36,8 @@ PACKET_BYTES_MAX = 268_435_455
 """Source: MQTT 3.1.1, 2.2.3: the largest remaining length."""
 DISCONNECT_WITH_WILL = 0x04
 """Source: MQTT 5.0, 3.14.2.1."""
+_NOT_AUTHORISED = frozenset({4, 5, 134, 135})
+"""CONNACK codes. Source: MQTT 3.1.1, 3.2.2.3; MQTT 5.0, 3.2.2.2."""
 NO_RECONNECTS = -2
 """Below gmqtt's -1 for "without end"."""
 
@@ -208,13 +210,15 @@ class MqttConnection:
         # gmqtt lets it bound the ids of SUBSCRIBE too, and refuses all with a maximum of 2
         handler.id_generator._max = 65_535  # noqa: SLF001 - pinned, tested
 
-    def _disconnected(self, _client: Client, _packet: bytes) -> None:
+    def _disconnected(self, _client: Client, packet: bytes) -> None:
         inner = self._client._connection  # noqa: SLF001 - pinned, tested
         cause = None if inner is None else inner._protocol._hard_reader.exception()  # noqa: SLF001
         if isinstance(cause, ssl.SSLError):
             self._lose(_tls_trouble(cause))
         else:
-            self._lose("the broker closed the connection")
+            # the reason code of MQTT 5.0, 3.14.2.1
+            code = f" (reason 0x{packet[0]:02x})" if packet else ""
+            self._lose(f"the broker closed the connection{code}")
 
     def _lose(self, reason: str) -> None:
         if self.lost_reason:
@@ -279,21 +283,37 @@ async def connect(
             client._package_handler.propagate_error()  # noqa: SLF001
     except MQTTConnectError as error:
         connection._abort()  # noqa: SLF001
-        raise MqttError(f"{where} refuses the connection: {error}") from error
+        hint = "" if error._code not in _NOT_AUTHORISED else ": are username and password right?"  # noqa: SLF001 - it has no other name
+        raise MqttError(f"{where} refuses the connection: {error}{hint}") from error
     except TimeoutError as error:
         connection._abort()  # noqa: SLF001
         raise MqttError(f"{where} did not answer within {CONNECT_TIMEOUT_S:.0f} s") from error
     except ssl.SSLError as error:
         raise MqttError(f"{where}: {_tls_trouble(error)}") from error
     except OSError as error:
-        raise MqttError(f"{where}: {error.strerror or error}") from error
+        hint = (
+            "; does it speak TLS there?"
+            if secure and isinstance(error, ConnectionResetError)
+            else ""
+        )
+        raise MqttError(f"{where}: {error.strerror or error}{hint}") from error
     if connection.lost_reason:
-        raise MqttError(f"{where}, before it answered CONNECT: {connection.lost_reason}")
+        why = f"{connection.lost_reason}{_hint_at_silence(broker, secure=secure)}"
+        raise MqttError(f"{where}, before it answered CONNECT: {why}")
     connection.on_lost = lambda: None
     connection._connected()  # noqa: SLF001
     # gmqtt's keep-alive timer sends PINGREQs of its own: each has to be a fence, or answers mix up
     client._connection._send_ping_request = lambda: connection.fence(lambda: None)  # noqa: SLF001
     return connection
+
+
+def _hint_at_silence(broker: BrokerConfig, *, secure: bool) -> str:
+    """Guess why a broker closes without a word; a TLS alert may get lost on the way."""
+    if not secure:
+        return "; is it a TLS port (mqtts://)?"
+    if broker.certificate_file is None:
+        return "; does it want a certificate of ours (certificate_file and key_file)?"
+    return "; does it accept our certificate_file?"
 
 
 def _disconnect_callback(connection: MqttConnection) -> Callable[..., None]:
