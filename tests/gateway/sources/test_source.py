@@ -125,14 +125,15 @@ async def test_a_node_named_singly_and_by_rule_is_one_tag_with_the_single_settin
     await plc.variable("T.a", 10, VT.Int32, parent=root, browse_name="a")
     await plc.variable("T.b", 1, VT.Int32, parent=root, browse_name="b")
     port = Port()
-    tags = [tag("T.a", name="scaled", scale=Scale(gain=2.0, offset=1.0))]
+    tags = [tag("T.a", name="scaled", scale=Scale(gain=2.0, offset=1.0), writable=True)]
     async with driven(source(tmp_path, plc.endpoint, tags=tags, rules=[rule("Twice")]), port):
         await until(lambda: port.count() == 2)
-    assert [(s.name, s.data_type) for s in port.specs] == [
-        ("scaled", DataType.DOUBLE),
-        ("b", DataType.INT32),
+    assert [(s.name, s.data_type, s.writable) for s in port.specs] == [
+        ("scaled", DataType.DOUBLE, True),
+        ("b", DataType.INT32, False),
     ]
     assert port.values("scaled") == [21.0]
+    assert port.is_up
 
 
 async def test_of_two_tags_with_one_name_the_second_is_in_trouble(shared_plc, tmp_path):
