@@ -11,7 +11,13 @@ from sparkplug_b.columns import EncodedMetrics, MetricColumn, data_payload, enco
 from sparkplug_b.command import Command, CommandDrop
 from sparkplug_b.datatype import DataType, Quality, pack_array, unpack_array
 from sparkplug_b.decoder import DEFAULT_LIMITS, Limits, TypeTable
-from sparkplug_b.edge import EdgeNodeSession, OutboundMessage, SessionState, next_bd_seq
+from sparkplug_b.edge import (
+    EdgeNodeSession,
+    EdgeOptions,
+    OutboundMessage,
+    SessionState,
+    next_bd_seq,
+)
 from sparkplug_b.errors import (
     DecodeCause,
     DecodeError,
@@ -54,6 +60,7 @@ from sparkplug_b.payload import (
     Value,
 )
 from sparkplug_b.state import HostState, PrimaryHost, parse_state
+from sparkplug_b.timestamp import TimestampUnit, normalise_ms
 from sparkplug_b.topic import (
     StateTopic,
     Topic,
@@ -84,6 +91,7 @@ __all__ = [
     "DuplicateAliasError",
     "DuplicateNameError",
     "EdgeNodeSession",
+    "EdgeOptions",
     "EncodeError",
     "EncodedMetrics",
     "HostDrop",
@@ -118,6 +126,7 @@ __all__ = [
     "SparkplugError",
     "StateTopic",
     "Template",
+    "TimestampUnit",
     "Topic",
     "TopicError",
     "TypeTable",
@@ -133,6 +142,7 @@ __all__ = [
     "encode_metrics",
     "next_bd_seq",
     "node_topic",
+    "normalise_ms",
     "pack_array",
     "parse_state",
     "parse_topic",

@@ -25,6 +25,7 @@ from sparkplug_b.payload import (
     Value,
 )
 from sparkplug_b.scalar import from_wire
+from sparkplug_b.timestamp import normalise_ms
 
 if TYPE_CHECKING:
     from sparkplug_b import sparkplug_b_pb2 as pb
@@ -71,8 +72,9 @@ def _data_type(number: int) -> DataType:
 class Reader:
     """Reads one parsed payload and counts what it costs."""
 
-    def __init__(self, types: TypeTable, limits: Limits) -> None:
+    def __init__(self, types: TypeTable, limits: Limits, *, normalise: bool = False) -> None:
         self._types = types
+        self._is_normalised = normalise
         self._depth_max = limits.depth_max
         self._metrics_left_count = limits.metrics_count_max
         self._items_left_count = limits.items_count_max
@@ -81,12 +83,15 @@ class Reader:
         """Read the whole payload; raises DecodeError."""
         has = message.HasField
         return Payload(
-            timestamp_ms=message.timestamp if has("timestamp") else None,
+            timestamp_ms=self._time_ms(message.timestamp) if has("timestamp") else None,
             metrics=self._metrics(message.metrics, self._types, 0),
             seq=message.seq if has("seq") else None,
             uuid=_text(message.uuid) if has("uuid") else None,
             body=message.body if has("body") else None,
         )
+
+    def _time_ms(self, timestamp: int) -> int:
+        return normalise_ms(timestamp) if self._is_normalised else timestamp
 
     def _take(self, item_count: int) -> None:
         self._items_left_count -= item_count
@@ -118,7 +123,7 @@ class Reader:
         return Metric(
             name=name,
             alias=alias,
-            time_ms=message.timestamp if has("timestamp") else None,
+            time_ms=self._time_ms(message.timestamp) if has("timestamp") else None,
             data_type=data_type,
             value=None if field is None else self._value(message, field, known, depth),
             is_null=is_null,

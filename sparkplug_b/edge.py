@@ -39,6 +39,7 @@ from sparkplug_b.errors import (
     TopicError,
 )
 from sparkplug_b.payload import Metric, Payload
+from sparkplug_b.timestamp import TimestampUnit
 from sparkplug_b.topic import (
     NAMESPACE,
     Topic,
@@ -55,6 +56,7 @@ __all__ = [
     "CommandDrop",
     "DeviceBirth",
     "EdgeNodeSession",
+    "EdgeOptions",
     "OutboundMessage",
     "SessionState",
     "next_bd_seq",
@@ -71,6 +73,17 @@ class OutboundMessage(msgspec.Struct, frozen=True, kw_only=True):
     payload: bytes
     qos: int
     retain: bool
+
+
+class EdgeOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How an edge node writes.
+
+    Attributes:
+        timestamp_unit: of payload and metric timestamps; "ns" is no Sparkplug 3.0, but what
+            Factory+ (ACS 6) writes. Bodies given to `data` have to be encoded in it too.
+    """
+
+    timestamp_unit: TimestampUnit = "ms"
 
 
 def next_bd_seq(last: int | None) -> int:
@@ -100,6 +113,7 @@ class EdgeNodeSession:
         bd_seq: int,
         payload_uuid: str | None = None,
         primary_host_id: str | None = None,
+        options: EdgeOptions | None = None,
     ) -> None:
         """Store the identity.
 
@@ -109,6 +123,7 @@ class EdgeNodeSession:
             bd_seq: 0 to 255, stored before the CONNECT that uses it.
             payload_uuid: written to births, data and device deaths.
             primary_host_id: adds its STATE topic to the subscriptions.
+            options: how to write; None: as Sparkplug 3.0 says.
 
         Raises:
             TopicError: sparkplug.topic, when an id is not allowed.
@@ -124,6 +139,7 @@ class EdgeNodeSession:
         self._node_id = node_id
         self._payload_uuid = payload_uuid
         self._primary_host_id = primary_host_id
+        self._options = EdgeOptions() if options is None else options
         self._state: SessionState = "offline"
         self._is_over = False
         self._seq = 0
@@ -232,7 +248,7 @@ class EdgeNodeSession:
         self._need_born()
         self._need_device(device_id)
         topic = device_topic(self._group_id, "DDEATH", self._node_id, device_id)
-        payload = encode(Payload(timestamp_ms=now_ms, seq=self._seq, uuid=self._payload_uuid))
+        payload = self._encode(Payload(timestamp_ms=now_ms, seq=self._seq, uuid=self._payload_uuid))
         del self._born[device_id]
         self._aliases.release(device_id)
         self._advance_seq()
@@ -251,7 +267,13 @@ class EdgeNodeSession:
         else:
             self._need_device(device_id)
             topic = device_topic(self._group_id, "DDATA", self._node_id, device_id)
-        payload = data_payload(body, timestamp_ms=now_ms, seq=self._seq, uuid=self._payload_uuid)
+        payload = data_payload(
+            body,
+            timestamp_ms=now_ms,
+            seq=self._seq,
+            uuid=self._payload_uuid,
+            timestamp_unit=self._options.timestamp_unit,
+        )
         self._advance_seq()
         return OutboundMessage(topic=topic, payload=payload, qos=0, retain=False)
 
@@ -321,12 +343,15 @@ class EdgeNodeSession:
         payload = Payload(
             timestamp_ms=now_ms, metrics=metrics, seq=self._seq, uuid=self._payload_uuid
         )
-        return OutboundMessage(topic=topic, payload=encode(payload), qos=0, retain=False)
+        return OutboundMessage(topic=topic, payload=self._encode(payload), qos=0, retain=False)
 
     def _node_death(self, now_ms: int) -> OutboundMessage:
         payload = Payload(timestamp_ms=now_ms, metrics=(self._bd_seq_metric(now_ms),))
         topic = node_topic(self._group_id, "NDEATH", self._node_id)
-        return OutboundMessage(topic=topic, payload=encode(payload), qos=1, retain=False)
+        return OutboundMessage(topic=topic, payload=self._encode(payload), qos=1, retain=False)
+
+    def _encode(self, payload: Payload) -> bytes:
+        return encode(payload, timestamp_unit=self._options.timestamp_unit)
 
     def _bd_seq_metric(self, now_ms: int) -> Metric:
         return Metric(name=BD_SEQ, time_ms=now_ms, data_type=DataType.INT64, value=self.bd_seq)

@@ -72,6 +72,8 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
         devices_max: devices of one node.
         metrics_max: metrics of one node, its devices included.
         limits: of one payload.
+        is_normalised: read timestamps of 1e15 and more as ns (`normalise_ms`): for nodes of
+            Factory+ (ACS 6). Events are in ms either way. Our own STATE and commands are in ms.
     """
 
     group_ids: tuple[str, ...] = ()
@@ -87,6 +89,7 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
     devices_max: int = 1_000
     metrics_max: int = 200_000
     limits: Limits = DEFAULT_LIMITS
+    is_normalised: bool = False
 
 
 class HostMetric(msgspec.Struct, kw_only=True):

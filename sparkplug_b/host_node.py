@@ -11,6 +11,7 @@ from collections import Counter
 from typing import Final
 
 from sparkplug_b.codec import decode
+from sparkplug_b.decoder import TypeTable
 from sparkplug_b.errors import DecodeError
 from sparkplug_b.host_event import (
     DeviceOffline,
@@ -80,7 +81,7 @@ class HostNode:
             self._drops["duplicate"] += 1
             return []
         try:
-            body = decode(payload, limits=self._options.limits)
+            body = self._read(payload)
         except DecodeError:
             self._drops["malformed"] += 1
             self._drop("after_gap", self._order.stop())  # the tables may be those of before
@@ -116,7 +117,7 @@ class HostNode:
         Source: Sparkplug 3.0, tck-id-operational-behavior-edge-node-termination-host-action-*.
         """
         try:
-            bd_seq = bd_seq_of(decode(payload, limits=self._options.limits))
+            bd_seq = bd_seq_of(self._read(payload))
         except DecodeError:
             self._drops["malformed"] += 1
             return []
@@ -187,6 +188,10 @@ class HostNode:
 
     # --- order -------------------------------------------------------------------------------
 
+    def _read(self, payload: bytes, types: TypeTable | None = None) -> Payload:
+        options = self._options
+        return decode(payload, types=types, limits=options.limits, normalise=options.is_normalised)
+
     def _decode(
         self, message: NumberedMessage, device_id: str | None, payload: bytes
     ) -> tuple[Payload | None, bool]:
@@ -194,13 +199,12 @@ class HostNode:
         if message != "DBIRTH":
             scope = self.scope if device_id is None else self.devices.get(device_id)
             types = scope.types if scope is not None else None
-        limits = self._options.limits
         try:
-            return decode(payload, types=types, limits=limits), True
+            return self._read(payload, types), True
         except DecodeError:
             pass
         try:  # the table may be that of before: seq can be read without it
-            return decode(payload, limits=limits), False
+            return self._read(payload), False
         except DecodeError:
             return None, False
 
