@@ -6,7 +6,7 @@ host's STATE (`state`), a host application's session (`host`).
 """
 
 from sparkplug_b.birth import BirthMetric, DeviceBirth
-from sparkplug_b.codec import decode, encode
+from sparkplug_b.codec import decode, decode_columns, encode
 from sparkplug_b.columns import EncodedMetrics, MetricColumn, data_payload, encode_metrics
 from sparkplug_b.command import Command, CommandDrop
 from sparkplug_b.datatype import DataType, Quality, pack_array, unpack_array
@@ -47,6 +47,7 @@ from sparkplug_b.host_event import (
 )
 from sparkplug_b.host_node import HostNode
 from sparkplug_b.host_scope import HostScope
+from sparkplug_b.metric_columns import MetricColumns
 from sparkplug_b.payload import (
     DataSet,
     MetaData,
@@ -107,6 +108,7 @@ __all__ = [
     "MetaData",
     "Metric",
     "MetricColumn",
+    "MetricColumns",
     "MetricValues",
     "NodeOffline",
     "NodeOnline",
@@ -137,6 +139,7 @@ __all__ = [
     "check_metric_names",
     "data_payload",
     "decode",
+    "decode_columns",
     "device_topic",
     "encode",
     "encode_metrics",
