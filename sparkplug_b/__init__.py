@@ -32,6 +32,7 @@ from sparkplug_b.errors import (
     TopicError,
 )
 from sparkplug_b.host import HostSession, HostSessionState
+from sparkplug_b.host_drops import Dropped
 from sparkplug_b.host_event import (
     CommandToSend,
     DeviceOffline,
@@ -89,6 +90,7 @@ __all__ = [
     "DeviceOffline",
     "DeviceOnline",
     "DeviceStateError",
+    "Dropped",
     "DuplicateAliasError",
     "DuplicateNameError",
     "EdgeNodeSession",

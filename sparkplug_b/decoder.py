@@ -99,15 +99,17 @@ class Reader:
         messages = message.metrics
         self._take_metrics(len(messages))
         found = empty_columns()
+        types = self._types
         for row, metric in enumerate(messages):
-            name, alias, data_type, known = self._identity(metric, self._types)
+            name, alias, data_type, known = self._identity(metric, types)
             is_null = metric.is_null
             field = None if is_null else metric.WhichOneof("value")
+            value = None if field is None else self._value(metric, field, known, 0)
             found.names.append(name)
             found.aliases.append(alias)
             found.times_ms.append(self._time_ms(metric))
             found.data_types.append(data_type)
-            found.values.append(None if field is None else self._value(metric, field, known, 0))
+            found.values.append(value)
             found.is_null.append(is_null)
             found.is_historical.append(metric.is_historical)
             found.is_transient.append(metric.is_transient)

@@ -26,6 +26,7 @@ HostDrop = Literal[
     "no_seq",  # a message without a seq of 0 to 255
     "no_bd_seq",  # an NBIRTH without bdSeq: taken, but every NDEATH will match
     "no_name",  # a metric of a birth without a name
+    "bad_name",  # a metric of a birth whose name holds control characters, and its data
     "name_twice",  # a metric name twice in one birth: the first counts
     "alias_clash",  # an alias twice in one birth, or data by such an alias: means none of them
     "before_birth",  # data, device birth or death before the birth it needs

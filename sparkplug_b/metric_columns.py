@@ -51,6 +51,26 @@ class MetricColumns:
         self.uuid = envelope.uuid
         self.body = envelope.body
 
+    def select(self, rows: list[int]) -> MetricColumns:
+        """Return some of the rows, in this order."""
+        new = {row: place for place, row in enumerate(rows)}
+        return MetricColumns(
+            timestamp_ms=self.timestamp_ms,
+            seq=self.seq,
+            uuid=self.uuid,
+            body=self.body,
+            names=[self.names[row] for row in rows],
+            aliases=[self.aliases[row] for row in rows],
+            times_ms=[self.times_ms[row] for row in rows],
+            data_types=[self.data_types[row] for row in rows],
+            values=[self.values[row] for row in rows],
+            is_null=[self.is_null[row] for row in rows],
+            is_historical=[self.is_historical[row] for row in rows],
+            is_transient=[self.is_transient[row] for row in rows],
+            metadata={new[row]: one for row, one in self.metadata.items() if row in new},
+            properties={new[row]: one for row, one in self.properties.items() if row in new},
+        )
+
     def payload(self) -> Payload:
         """Return the same as an object per metric."""
         rows = zip(

@@ -15,6 +15,7 @@ NAMES = [
     "DeviceOffline",
     "DeviceOnline",
     "DeviceStateError",
+    "Dropped",
     "DuplicateAliasError",
     "DuplicateNameError",
     "EdgeNodeSession",
