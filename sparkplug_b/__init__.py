@@ -6,6 +6,7 @@ host's STATE (`state`), a host application's session (`host`).
 """
 
 from sparkplug_b.birth import BirthMetric, DeviceBirth
+from sparkplug_b.birth_size import BirthFit
 from sparkplug_b.codec import decode, decode_columns, encode
 from sparkplug_b.columns import EncodedMetrics, MetricColumn, data_payload, encode_metrics
 from sparkplug_b.command import Command, CommandDrop
@@ -27,6 +28,7 @@ from sparkplug_b.errors import (
     EncodeError,
     NotBornError,
     NotConnectedError,
+    PacketTooLargeError,
     SessionError,
     SparkplugError,
     TopicError,
@@ -78,6 +80,7 @@ from sparkplug_b.topic import (
 
 __all__ = [
     "DEFAULT_LIMITS",
+    "BirthFit",
     "BirthMetric",
     "Command",
     "CommandDrop",
@@ -118,6 +121,7 @@ __all__ = [
     "NotConnectedError",
     "OfflineReason",
     "OutboundMessage",
+    "PacketTooLargeError",
     "Parameter",
     "Payload",
     "PrimaryHost",

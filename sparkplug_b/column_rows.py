@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sparkplug_b.column_wire import HISTORICAL, NULL, WireColumn, varint
 from sparkplug_b.datatype import DataType, Quality
+from sparkplug_b.errors import EncodeError
 from sparkplug_b.timestamp import NS_TIMESTAMP_MIN
 
 _PACK_DOUBLE = struct.Struct("<d").pack
@@ -21,10 +22,15 @@ _QUALITY_INT32 = bytes((DataType.INT32,))
 def quality_field(quality: int) -> bytes:
     """Return the `properties` field with the one Int32 property `Quality`; empty when good.
 
-    Source: Sparkplug 3.0, tck-id-payloads-propertyset-quality-value-type.
+    Source: Sparkplug 3.0, tck-id-payloads-propertyset-quality-value-type, -quality-value-value.
+
+    Raises:
+        EncodeError: sparkplug.encode, for another quality than bad, good or stale.
     """
     if quality == Quality.GOOD:
         return b""
+    if quality not in {Quality.BAD, Quality.STALE}:
+        raise EncodeError(f"{quality} is no Quality", field="quality")
     value = b"\x08" + _QUALITY_INT32 + b"\x18" + varint(quality & 0xFFFFFFFF)
     body = b"\x0a\x07Quality\x12" + varint(len(value)) + value
     return b"\x4a" + varint(len(body)) + body

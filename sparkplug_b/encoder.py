@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sparkplug_b.datatype import BASIC_TYPES, WIRE_FIELD, DataType, Scalar, pack_array
+from sparkplug_b.datatype import BASIC_TYPES, WIRE_FIELD, DataType, Quality, Scalar, pack_array
 from sparkplug_b.errors import EncodeError
 from sparkplug_b.payload import (
     DataSet,
@@ -16,6 +16,7 @@ from sparkplug_b.payload import (
     Payload,
     PropertySet,
     PropertySetList,
+    PropertyValue,
     Template,
     Value,
 )
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from sparkplug_b import sparkplug_b_pb2 as pb
 
 ENCODE_DEPTH_MAX: Final = 32
+QUALITIES: Final = frozenset(int(quality) for quality in Quality)
 
 _METADATA_FIELDS: Final = MetaData.__struct_fields__
 
@@ -138,6 +140,8 @@ def _write_properties(out: pb.Payload.PropertySet, properties: PropertySet, dept
             raise EncodeError("a property needs a data type", field=key)
         target.type = entry.data_type
         value = entry.value
+        if key == "Quality":
+            _check_quality(entry)
         if value is None:
             target.is_null = True
         elif isinstance(value, PropertySet):
@@ -151,6 +155,15 @@ def _write_properties(out: pb.Payload.PropertySet, properties: PropertySet, dept
                 _write_properties(target.propertysets_value.propertyset.add(), one, depth + 1)
         else:
             _write_basic(target, entry.data_type, value)
+
+
+def _check_quality(entry: PropertyValue) -> None:
+    """Check the one property that the specification fixes.
+
+    Source: Sparkplug 3.0, tck-id-payloads-propertyset-quality-value-type, -quality-value-value.
+    """
+    if entry.data_type is not DataType.INT32 or entry.value not in QUALITIES:
+        raise EncodeError(f"Quality is an INT32 of {sorted(QUALITIES)}", field="Quality")
 
 
 def _check_property_type(key: str, said: DataType, needed: DataType) -> None:

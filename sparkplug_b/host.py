@@ -19,7 +19,7 @@ from typing import Final, Literal
 import msgspec
 
 from sparkplug_b.codec import encode
-from sparkplug_b.edge import OutboundMessage
+from sparkplug_b.edge_message import OutboundMessage
 from sparkplug_b.errors import (
     DeviceStateError,
     NotBornError,

@@ -12,7 +12,7 @@ import msgspec
 
 from sparkplug_b.datatype import DataType
 from sparkplug_b.decoder import DEFAULT_LIMITS, Limits
-from sparkplug_b.edge import OutboundMessage
+from sparkplug_b.edge_message import OutboundMessage
 from sparkplug_b.payload import MetaData, PropertySet, Value
 
 HostDrop = Literal[

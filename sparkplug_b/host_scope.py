@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from sparkplug_b.datatype import DataType
-from sparkplug_b.edge import BD_SEQ
+from sparkplug_b.edge_message import BD_SEQ
 from sparkplug_b.host_drops import ScopeDrops
 from sparkplug_b.host_event import HostDrop, HostMetric, MetricValues
 from sparkplug_b.metric_columns import MetricColumns

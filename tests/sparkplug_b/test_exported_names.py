@@ -2,6 +2,7 @@ import sparkplug_b
 
 # A name here is a promise: renaming or removing one breaks users.
 NAMES = [
+    "BirthFit",
     "BirthMetric",
     "Command",
     "CommandDrop",
@@ -43,6 +44,7 @@ NAMES = [
     "NotConnectedError",
     "OfflineReason",
     "OutboundMessage",
+    "PacketTooLargeError",
     "Parameter",
     "Payload",
     "PrimaryHost",
