@@ -10,6 +10,7 @@ from sparkplug_b.birth_size import BirthFit
 from sparkplug_b.codec import decode, decode_columns, encode
 from sparkplug_b.columns import EncodedMetrics, MetricColumn, data_payload, encode_metrics
 from sparkplug_b.command import Command, CommandDrop
+from sparkplug_b.compression import COMPRESSED_UUID, CompressionAlgorithm, compressed
 from sparkplug_b.datatype import DataType, Quality, pack_array, unpack_array
 from sparkplug_b.decoder import DEFAULT_LIMITS, Limits, TypeTable
 from sparkplug_b.edge import (
@@ -79,12 +80,14 @@ from sparkplug_b.topic import (
 )
 
 __all__ = [
+    "COMPRESSED_UUID",
     "DEFAULT_LIMITS",
     "BirthFit",
     "BirthMetric",
     "Command",
     "CommandDrop",
     "CommandToSend",
+    "CompressionAlgorithm",
     "DataSet",
     "DataType",
     "DecodeCause",
@@ -143,6 +146,7 @@ __all__ = [
     "check_id",
     "check_metric_name",
     "check_metric_names",
+    "compressed",
     "data_payload",
     "decode",
     "decode_columns",

@@ -65,7 +65,7 @@ def read_commands(
     """Read a command payload against the birth of its node or device (None: not born)."""
     try:
         types = scope.types if scope else None
-        message = decode(payload, types=types, limits=COMMAND_LIMITS, normalise=True)
+        message = decode(payload, types=types, limits=COMMAND_LIMITS, normalise=True, inflate=True)
     except DecodeError:
         return [], ["malformed"]
     commands: list[Command] = []

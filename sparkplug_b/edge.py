@@ -96,7 +96,7 @@ class EdgeNodeSession:
             node_id,
             bd_seq=bd_seq,
             payload_uuid=payload_uuid,
-            timestamp_unit=self._options.timestamp_unit,
+            options=self._options,
         )
         if primary_host_id is not None:
             check_id(primary_host_id, what="host id")

@@ -75,6 +75,7 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
         limits: of one payload.
         is_normalised: read timestamps of 1e15 and more as ns (`normalise_ms`): for nodes of
             Factory+ (ACS 6). Events are in ms either way. Our own STATE and commands are in ms.
+        is_inflated: read compressed payloads (`compression.py`), within `limits`.
     """
 
     group_ids: tuple[str, ...] = ()
@@ -91,6 +92,7 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
     metrics_max: int = 200_000
     limits: Limits = DEFAULT_LIMITS
     is_normalised: bool = False
+    is_inflated: bool = True
 
 
 class HostMetric(msgspec.Struct, kw_only=True):

@@ -193,7 +193,12 @@ class HostNode:
 
     def _read(self, payload: bytes) -> Payload:
         options = self._options
-        return decode(payload, limits=options.limits, normalise=options.is_normalised)
+        return decode(
+            payload,
+            limits=options.limits,
+            normalise=options.is_normalised,
+            inflate=options.is_inflated,
+        )
 
     def _decode(
         self, message: NumberedMessage, device_id: str | None, payload: bytes
@@ -209,6 +214,7 @@ class HostNode:
                 types=None if scope is None else scope.types,
                 limits=options.limits,
                 normalise=options.is_normalised,
+                inflate=options.is_inflated,
             ), None
         except DecodeError as error:
             first_error = error
