@@ -216,10 +216,11 @@ class ColumnReader:
 
     def _joined(self, scan: Scan, parts: list[_Part]) -> MetricColumns:
         row_count = len(scan.tag)
+        parts = sorted(parts, key=lambda part: int(part.rows[0]))
         counts = [len(part.rows) for part in parts]
         order: list[int] | None = None
-        if len(parts) > 1:
-            rows = np.concatenate([part.rows for part in parts])
+        rows = np.concatenate([part.rows for part in parts])
+        if (rows[1:] < rows[:-1]).any():
             place = np.empty(row_count, np.int64)
             place[rows] = np.arange(row_count)
             order = place.tolist()
@@ -268,10 +269,7 @@ def _joined_column(
     first = columns[0]
     if isinstance(first, tuple) and all(column == first for column in columns):
         return list(first) * sum(counts)
-    if order is None:
-        assert isinstance(first, list)
-        return first
     flat: list[T] = []
     for column, count in zip(columns, counts, strict=True):
         flat += column if isinstance(column, list) else column * count
-    return list(map(flat.__getitem__, order))
+    return flat if order is None else list(map(flat.__getitem__, order))
