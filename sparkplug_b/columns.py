@@ -110,7 +110,8 @@ def data_payload(
 ) -> bytes:
     """Wrap encoded metrics in a payload: timestamp (written in its unit), metrics, seq, uuid.
 
-    Source: Sparkplug 3.0, tck-id-payloads-ndata-timestamp, -ndata-seq; -ddata-* likewise.
+    Source: Sparkplug 3.0, tck-id-payloads-ndata-timestamp, -seq; tck-id-payloads-ddata-timestamp,
+    -seq.
 
     Raises:
         EncodeError: sparkplug.encode, when seq is not 0 to 255 or the time is no uint64.

@@ -183,7 +183,8 @@ class EdgeNodeSession:
         measured at once. The session is `born`, and takes data, when all are taken.
 
         Source: Sparkplug 3.0, tck-id-principles-birth-certificates-order,
-        tck-id-topics-nbirth-seq-num, tck-id-topics-dbirth-seq, tck-id-payloads-dbirth-order,
+        tck-id-topics-nbirth-seq-num, tck-id-payloads-sequence-num-req-nbirth,
+        tck-id-topics-dbirth-seq, tck-id-payloads-dbirth-order, tck-id-payloads-dbirth-seq-inc,
         tck-id-message-flow-edge-node-birth-publish-connect, -nbirth-topic, -nbirth-payload-bdSeq,
         -nbirth-payload-seq; tck-id-message-flow-device-birth-publish-nbirth-wait, -dbirth-topic,
         -dbirth-payload-seq; tck-id-operational-behavior-data-commands-rebirth-action-1, -2, -3.
@@ -268,7 +269,8 @@ class EdgeNodeSession:
         """Wrap encoded metrics (`encode_metrics`) as NDATA (`device_id` None) or DDATA.
 
         Source: Sparkplug 3.0, tck-id-topics-ndata-seq-num, tck-id-topics-ddata-seq-num,
-        tck-id-payloads-ndata-order, tck-id-payloads-ddata-order,
+        tck-id-payloads-ndata-order, tck-id-payloads-ddata-order, tck-id-payloads-ndata-seq-inc,
+        tck-id-payloads-ddata-seq-inc,
         tck-id-payloads-sequence-num-always-included, -incrementing.
 
         Raises:

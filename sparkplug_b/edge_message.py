@@ -99,7 +99,10 @@ class EdgeMessages:
         Source: Sparkplug 3.0, tck-id-topics-nbirth-topic, -mqtt, -timestamp, -bdseq-included,
         -bdseq-matching, -rebirth-metric; tck-id-topics-dbirth-topic, -mqtt, -timestamp;
         tck-id-operational-behavior-data-commands-rebirth-name, -name-aliases, -datatype, -value;
-        tck-id-payloads-nbirth-bdseq, -bdseq-repeat, -rebirth-req.
+        tck-id-payloads-nbirth-bdseq, -bdseq-repeat, -rebirth-req, -timestamp, -seq, -qos, -retain;
+        tck-id-payloads-dbirth-timestamp, -seq, -qos, -retain;
+        tck-id-message-flow-edge-node-birth-publish-nbirth-payload, -nbirth-qos, -nbirth-retained;
+        tck-id-message-flow-device-birth-publish-dbirth-payload, -dbirth-qos, -dbirth-retained.
 
         Raises:
             EncodeError: sparkplug.encode, when a value does not fit its data type.
@@ -123,7 +126,8 @@ class EdgeMessages:
         """Wrap encoded metrics as NDATA (`device_id` None) or DDATA.
 
         Source: Sparkplug 3.0, tck-id-topics-ndata-topic, -mqtt, -timestamp;
-        tck-id-topics-ddata-topic, -mqtt, -timestamp.
+        tck-id-topics-ddata-topic, -mqtt, -timestamp; tck-id-payloads-ndata-qos, -retain;
+        tck-id-payloads-ddata-qos, -retain.
         """
         if device_id is None:
             topic = node_topic(self.group_id, "NDATA", self.node_id)

@@ -264,9 +264,12 @@ class HostSession:
 
         Metrics go by alias where the birth gave one, else by name.
 
-        Source: Sparkplug 3.0, tck-id-topics-ncmd-mqtt, -timestamp, -payload; tck-id-topics-dcmd-*
-        likewise; tck-id-payloads-ncmd-timestamp, -seq, -qos, -retain; tck-id-payloads-dcmd-*
-        likewise; tck-id-operational-behavior-data-commands-ncmd-verb, -ncmd-metric-name,
+        Source: Sparkplug 3.0, tck-id-topics-ncmd-topic, -mqtt, -timestamp, -payload;
+        tck-id-topics-dcmd-topic, -mqtt, -timestamp, -payload;
+        tck-id-payloads-ncmd-timestamp, -seq, -qos, -retain;
+        tck-id-payloads-dcmd-timestamp, -seq, -qos, -retain;
+        tck-id-payloads-name-cmd-requirement;
+        tck-id-operational-behavior-data-commands-ncmd-verb, -ncmd-metric-name,
         -ncmd-metric-value, -dcmd-verb, -dcmd-metric-name, -dcmd-metric-value.
 
         Raises:

@@ -25,7 +25,12 @@ _NAME_DISCOURAGED: Final = frozenset(".,\\@#$%^&*()[]{}|!`~:;'\"<>?")
 
 
 class Topic(msgspec.Struct, frozen=True, kw_only=True):
-    """Topic of a node's or device's message; `device_id` is None for the N messages."""
+    """Topic of a node's or device's message; `device_id` is None for the N messages.
+
+    Source: Sparkplug 3.0, tck-id-topic-structure, -structure-namespace-a,
+    -structure-namespace-device-id-associated-message-types,
+    -structure-namespace-device-id-non-associated-message-types.
+    """
 
     group_id: str
     message: NodeMessage | DeviceMessage
@@ -53,7 +58,8 @@ def check_id(text: str, *, what: str = "id") -> None:
     """Check a group, edge node, device or host id.
 
     Source: Sparkplug 3.0, tck-id-topic-structure-namespace-valid-group-id, -valid-edge-node-id,
-    -valid-device-id.
+    -valid-device-id; tck-id-intro-group-id-string, -group-id-chars, -edge-node-id-string,
+    -edge-node-id-chars, -device-id-string, -device-id-chars.
 
     Raises:
         TopicError: sparkplug.topic, when it is empty, holds + / # or a control character, or is not
@@ -169,6 +175,8 @@ def check_metric_names(names: Iterable[str]) -> list[str]:
     """Say what is wrong with the metric names of one node or device, as a set.
 
     Names that differ only in case are refused, and a name that is also the folder of another.
+
+    Source: Sparkplug 3.0, tck-id-case-sensitivity-metric-names.
     """
     faults: list[str] = []
     seen: dict[str, str] = {}
