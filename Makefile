@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: demo test check unit faults setup-demo setup-test ui bench clean
+.PHONY: demo test check unit fuzz faults setup-demo setup-test ui bench clean
 
 UV := $(shell command -v uv 2>/dev/null || echo .setup/uv/bin/uv)
 # the machine's own Python: uv must not try to download one
@@ -35,6 +35,9 @@ unit: setup-test
 	$(PYTEST) tests/browser
 	@echo "== real processes: system and faults"
 	$(PYTEST) tests/system tests/faults
+
+fuzz: setup-demo
+	$(UV) run --frozen --all-extras --group fuzz python -m tests.sparkplug_b.fuzz --seconds $(or $(SECONDS_MAX),60)
 
 bench: setup-demo
 	$(PY) -m bench path --tags 5000 --period-ms 100 --seconds 20 --repeat 3 --json

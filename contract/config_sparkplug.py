@@ -39,7 +39,10 @@ class SparkplugConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         host_wait_s: with several brokers, how long to wait at one for the primary host.
         death_delay_s: a source that is away for less does not take its devices down.
         command_age_s_max: older writes are not carried out; 0 for any age.
-        backfill_rate: historical samples a second at most, while live data has its own lane.
+        compression: of births and data where it makes them smaller; no Sparkplug 3.0, few hosts
+            read it.
+        compression: Literal["none", "deflate", "gzip"] = "none"
+    backfill_rate: historical samples a second at most, while live data has its own lane.
     """
 
     group: Annotated[str, Meta(min_length=1, max_length=128)]
@@ -50,6 +53,7 @@ class SparkplugConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     host_wait_s: Annotated[float, Meta(ge=1, le=3_600)] = 20.0
     death_delay_s: Annotated[float, Meta(ge=0, le=3_600)] = 3.0
     command_age_s_max: Annotated[float, Meta(ge=0, le=86_400)] = 60.0
+    compression: Literal["none", "deflate", "gzip"] = "none"
     backfill_rate: Annotated[int, Meta(ge=100, le=10_000_000)] = 100_000
 
     @property

@@ -41,7 +41,7 @@ def encode_matrix(column: WireColumn) -> tuple[bytes, NDArray[np.int64]]:
         _constant(b"\x10"),
         _varints(column.alias),
         _constant(b"\x18"),
-        _varints(column.time_ms.view(np.uint64)),
+        _varints(column.timestamp.view(np.uint64)),
     ]
     if column.is_historical:
         pieces.append(_constant(HISTORICAL))

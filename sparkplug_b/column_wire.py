@@ -36,6 +36,7 @@ class WireColumn:
     """A checked column.
 
     Attributes:
+        timestamp: in the unit of the wire.
         tag: tag bytes of the value field.
         values: '<f4' or '<f8' (fixed), bool, uint64 (varints), or the bytes of a text or blob.
         quality: None when every row is good.
@@ -43,7 +44,7 @@ class WireColumn:
     """
 
     alias: NDArray[np.uint64]
-    time_ms: NDArray[np.int64]
+    timestamp: NDArray[np.int64]
     tag: bytes
     values: WireValues
     quality: NDArray[np.int32] | None

@@ -4,11 +4,11 @@ SparkplugError               sparkplug.error
 ├── EncodeError              sparkplug.encode           a value does not fit its data type
 ├── DecodeError              sparkplug.decode           bytes are no payload, or break a limit
 ├── TopicError               sparkplug.topic            a topic or an id is not allowed
-├── MessageTooLargeError     sparkplug.too_large        a birth is larger than the broker takes
 └── SessionError             sparkplug.session          a call does not fit the session's state
     ├── NotConnectedError    sparkplug.not_connected    births before CONNACK or after NDEATH
     ├── NotBornError         sparkplug.not_born         data before the births were sent
     ├── DeviceStateError     sparkplug.device_state     DBIRTH of a born device; data of an unborn
+    ├── PacketTooLargeError  sparkplug.packet_too_large the broker takes no packet of that size
     ├── DuplicateAliasError  sparkplug.duplicate_alias  an alias twice in one edge node
     └── DuplicateNameError   sparkplug.duplicate_name   a metric name twice in one birth
 
@@ -117,6 +117,34 @@ class DeviceStateError(SessionError):
         self.device_id = device_id
 
 
+class PacketTooLargeError(SessionError):
+    """Raised before a message is made that the broker would refuse, and with it the connection.
+
+    `birth_size.BirthFit` says what can be left out of a birth, and how to split its device.
+
+    Attributes:
+        message: NBIRTH, DBIRTH, NDATA or DDATA.
+        device_id: the device in question; None: the node itself.
+        packet_bytes: what the packet would take.
+        packet_bytes_max: what the broker takes.
+    """
+
+    code = "sparkplug.packet_too_large"
+
+    def __init__(
+        self, message: str, device_id: str | None, packet_bytes: int, packet_bytes_max: int
+    ) -> None:
+        whose = "the edge node" if device_id is None else f"device {device_id!r}"
+        super().__init__(
+            f"{message} of {whose} takes {packet_bytes} bytes, the broker takes {packet_bytes_max}:"
+            " split the device, leave out properties, or raise the broker's limit"
+        )
+        self.message = message
+        self.device_id = device_id
+        self.packet_bytes = packet_bytes
+        self.packet_bytes_max = packet_bytes_max
+
+
 class DuplicateAliasError(SessionError):
     """Raised when an alias is used twice in one edge node, its devices included.
 
@@ -145,22 +173,3 @@ class DuplicateNameError(SessionError):
     def __init__(self, name: str) -> None:
         super().__init__(f"metric name {name!r} stands twice in one birth")
         self.name = name
-
-
-class MessageTooLargeError(SparkplugError):
-    """Raised when a birth is larger than its session allows; nothing was sent, no seq is used up.
-
-    Attributes:
-        device_id: whose birth; None for the node's own.
-        size_bytes: of its payload.
-        limit_bytes: what the session was given.
-    """
-
-    code = "sparkplug.too_large"
-
-    def __init__(self, device_id: str | None, size_bytes: int, limit_bytes: int) -> None:
-        what = "the node's birth" if device_id is None else f"the birth of device {device_id}"
-        super().__init__(f"{what} has {size_bytes} bytes, the limit is {limit_bytes}")
-        self.device_id = device_id
-        self.size_bytes = size_bytes
-        self.limit_bytes = limit_bytes

@@ -24,7 +24,9 @@ from gateway.sinks.sparkplug.requests import Requests
 from gateway.sinks.sparkplug.speaker import EdgeNode, Speaker
 from runtime.clock import Clock
 from runtime.mqtt import MqttConnection, MqttError, connect
+from sparkplug_b.compression import CompressionAlgorithm
 from sparkplug_b.edge import EdgeNodeSession
+from sparkplug_b.edge_message import EdgeOptions
 from sparkplug_b.state import PrimaryHost, parse_state
 from sparkplug_b.topic import state_topic
 
@@ -33,6 +35,9 @@ CHECK_S = 2.0
 DRAIN_STEP_S = 0.02
 REBIRTH_PAUSE_S = 0.2
 """The least time between two births of one session."""
+FRAME_BYTES_SPARE = 2
+"""A packet id, which only QoS 1 has: ``MqttConnection.publish`` allows for it always."""
+_ALGORITHMS: dict[str, CompressionAlgorithm] = {"deflate": "DEFLATE", "gzip": "GZIP"}
 
 
 class SparkplugSink:
@@ -134,6 +139,7 @@ class SparkplugSink:
             config.node,
             bd_seq=bd_seq,
             primary_host_id=config.primary_host,
+            options=EdgeOptions(compression=_ALGORITHMS.get(config.compression)),
         )
         will = session.will(self._now_ms())
         self._requests.begin()
@@ -146,7 +152,8 @@ class SparkplugSink:
             )
             self._connection, self._session = connection, session
             self._connects += 1
-            session.connected()
+            # what stands around a payload is counted closer by the session
+            session.connected(packet_bytes_max=connection.packet_bytes_max - FRAME_BYTES_SPARE)
             connection.on_lost = self._wake
             connection.on_message = partial(self._received, session, host)
             for topic, qos in session.subscriptions():

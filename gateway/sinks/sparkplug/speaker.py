@@ -31,9 +31,9 @@ from sparkplug_b.errors import (
     DuplicateAliasError,
     DuplicateNameError,
     EncodeError,
-    MessageTooLargeError,
+    PacketTooLargeError,
 )
-from sparkplug_b.topic import DeviceMessage, device_topic, node_topic
+from sparkplug_b.topic import device_topic
 
 HEADER_BYTES_MAX = 100
 """What stands around the metrics in a DATA payload: timestamp, seq, uuid."""
@@ -71,17 +71,15 @@ class Speaker:
         """Send NBIRTH and the DBIRTH of every device that is up; also answers a rebirth.
 
         Raises:
-            SinkError: the broker takes no message of this size.
+            SinkError: the broker takes no NBIRTH of this size.
         """
         node, now_ms = self._node, self._now_ms()
         about = node_birth(node.version, now_ms, has_next_server=has_next_server)
-        topic = node_topic(node.config.group, "NBIRTH", node.config.node)
-        self._session.payload_bytes_max = self._connection.payload_bytes_max(topic)
         try:
             for message in self._session.birth(about, (), now_ms):
                 self._publish(message)
-        except MessageTooLargeError as error:
-            raise SinkError(f"{error}: raise the broker's limit or packet_bytes_max") from error
+        except PacketTooLargeError as error:
+            raise SinkError(str(error)) from error
         self._devices.begin()
         node.births_count += 1
         self.change(())
@@ -126,13 +124,11 @@ class Speaker:
     def _bear(self, device: str, *, for_history: bool = False) -> None:
         """Send a DBIRTH; a device that cannot have one is refused, and its neighbours go on."""
         node, now_ms = self._node, self._now_ms()
-        limit = self._connection.payload_bytes_max(self._topic("DBIRTH", device))
-        self._session.payload_bytes_max = limit
         (birth,) = device_births(self._devices.definitions(device), node.tags, now_ms)
         try:
             message = self._session.device_birth(birth, now_ms)
-        except MessageTooLargeError as error:
-            self._refuse(device, f"{error}: raise it or packet_bytes_max, or split the device")
+        except PacketTooLargeError as error:
+            self._refuse(device, str(error))
         except (EncodeError, DuplicateNameError, DuplicateAliasError) as error:
             self._refuse(device, f"device {device} cannot be born: {error}")
         else:
@@ -146,7 +142,7 @@ class Speaker:
     def _settle(self) -> None:
         self._devices.settle()
         born = self._devices.places.devices
-        limits = [self._connection.payload_bytes_max(self._topic("DDATA", d)) for d in born]
+        limits = [self._connection.payload_bytes_max(self._topic(device)) for device in born]
         room = min(limits, default=MESSAGE_BYTES_MAX) - HEADER_BYTES_MAX
         self._data_bytes_max = max(1, min(MESSAGE_BYTES_MAX, room))
 
@@ -185,11 +181,16 @@ class Speaker:
         return late
 
     def _send_data(self, data: DeviceData) -> None:
-        limit = self._connection.payload_bytes_max(self._topic("DDATA", data.device))
-        if data.device in self._devices.refused or len(data.body) > limit - HEADER_BYTES_MAX:
+        if data.device in self._devices.refused:
             self._node.left_out += data.samples_count
             return
-        self._publish(self._session.data(data.device, data.body, self._now_ms()))
+        try:
+            message = self._session.data(data.device, data.body, self._now_ms())
+        except PacketTooLargeError:
+            # one value that is larger than what the broker takes
+            self._node.left_out += data.samples_count
+            return
+        self._publish(message)
         self._node.sent += data.samples_count
 
     def _tell_again(self, tags: Sequence[TagDefinition], *, stale: bool) -> None:
@@ -201,9 +202,9 @@ class Speaker:
         for data in messages:
             self._publish(self._session.data(data.device, data.body, self._now_ms()))
 
-    def _topic(self, message: DeviceMessage, device: str) -> str:
+    def _topic(self, device: str) -> str:
         config = self._node.config
-        return device_topic(config.group, message, config.node, device)
+        return device_topic(config.group, "DDATA", config.node, device)
 
     def _publish(self, message: OutboundMessage) -> None:
         self._connection.publish(

@@ -29,7 +29,8 @@ class Message:
         self.kind = "STATE" if parts[1] == "STATE" else parts[2]
         self.device = parts[4] if len(parts) > 4 else ""
         is_read = self.kind not in {"STATE", "NCMD", "DCMD"}
-        self.payload = decode(payload, types=types) if is_read else None
+        self.payload = decode(payload, types=types, inflate=True) if is_read else None
+        self.size_bytes = len(payload)
 
     @property
     def values(self):

@@ -273,8 +273,8 @@ async def test_a_birth_that_is_too_large_is_named_and_stops_no_other_device(tmp_
             await confirmed(node)
             report = node.sink.report()
             assert (report.state, report.sent, report.left_out) == ("live", 5, 5)
-            assert report.reason.startswith("the birth of device Press has ")
-            assert "the limit is 1" in report.reason
+            assert report.reason.startswith("DBIRTH of device 'Press' takes ")
+            assert "the broker takes 1998: split the device" in report.reason
             # it is not tried again and again
             assert node.sink.births_count == 1
             node.tags.register("s", [spec("p", "Press"), spec("o", "Oven")])
@@ -302,3 +302,25 @@ async def test_data_is_cut_to_what_the_broker_takes_and_a_value_beyond_is_left_o
             assert len(host.of("DDATA")) > 5
             report = node.sink.report()
             assert (report.left_out, report.connects) == (1, 1)
+
+
+@pytest.mark.parametrize("compression", ["deflate", "gzip"])
+async def test_payloads_are_compressed_when_asked_and_read_as_they_were(
+    tmp_path, broker, compression
+):
+    async with (
+        hosting(broker.port) as host,
+        node_at(tmp_path, broker, compression=compression) as node,
+    ):
+        many = [spec(f"Press/Signal{n}", "Press") for n in range(50)]
+        node.tags.register("s", [*many, spec("o", "Oven")])
+        node.middle.intake.set_deadbands([(tag, 0.0) for tag in range(60)])
+        node.start()
+        await born(host)
+        await node.put((2, 1.0))
+        await node.put(*[(tag, 5.0) for tag in range(2, 40)])
+        await host.until(lambda: len(host.data()) == 39)
+        assert check_order(host) == {"Oven", "Press"}
+        sizes = {m.device: m.size_bytes for m in host.of("DBIRTH")}
+        # 50 metrics of over 60 bytes each
+        assert sizes["Press"] < 1_500
