@@ -169,42 +169,6 @@ def test_what_does_not_fit_its_type_is_named_with_its_path(document, code, path)
             "sparkplug.broker.ca_file",
         ),
         (
-            ("sparkplug", "broker"),
-            {"url": "mqtts://h", "key_file": "/k.pem"},
-            "config.conflict",
-            "sparkplug.broker.key_file",
-        ),
-        (
-            ("sparkplug", "broker"),
-            {"url": "mqtts://h", "certificate_file": "/c.pem"},
-            "config.conflict",
-            "sparkplug.broker.certificate_file",
-        ),
-        (
-            ("sparkplug", "broker"),
-            {"url": "mqtt://broker.example", "username": "u", "password": "p"},
-            "config.insecure",
-            "sparkplug.broker.password",
-        ),
-        (
-            ("sparkplug", "fallback_brokers"),
-            [{"url": "mqtt://b"}, {"url": "mqtt://c"}, {"url": "mqtt://b"}],
-            "config.duplicate_broker",
-            "sparkplug.fallback_brokers[2].url",
-        ),
-        (
-            ("sparkplug", "fallback_brokers"),
-            [{"url": "mqtt://b", "password": "p", "allow_insecure": True}],
-            "config.conflict",
-            "sparkplug.fallback_brokers[0].password",
-        ),
-        (
-            ("sparkplug", "host_wait_s"),
-            float("nan"),
-            "config.out_of_range",
-            "sparkplug.host_wait_s",
-        ),
-        (
             (*SOURCE, "security", "allow_insecure"),
             False,
             "config.insecure",
@@ -410,18 +374,3 @@ def test_junk_in_one_place_of_a_good_document_is_reported_there_or_is_good(place
     else:
         assert 0 < len(faults) <= FAULTS_MAX
         assert {f.path.partition(".")[0].partition("[")[0] for f in faults} == {place[0]}
-
-
-@pytest.mark.parametrize(
-    "broker",
-    [
-        {"url": "mqtts://broker.example"},
-        {"url": "mqtt://broker.example", "allow_insecure": True},
-        {"url": "mqtt://127.0.0.1"},
-        {"url": "mqtt://[::1]:1884"},
-        {"url": "mqtt://localhost"},
-    ],
-)
-def test_a_password_may_go_over_tls_within_this_machine_or_where_it_is_accepted(broker):
-    document = changed(("sparkplug", "broker"), broker | {"username": "u", "password": "p"})
-    assert check_config(document).sparkplug.broker.password == "p"
