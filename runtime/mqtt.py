@@ -281,22 +281,9 @@ async def connect(
             )
         if client._package_handler.has_error:  # noqa: SLF001 - it answered, then closed
             client._package_handler.propagate_error()  # noqa: SLF001
-    except MQTTConnectError as error:
+    except (MQTTConnectError, OSError) as error:
         connection._abort()  # noqa: SLF001
-        hint = "" if error._code not in _NOT_AUTHORISED else ": are username and password right?"  # noqa: SLF001 - it has no other name
-        raise MqttError(f"{where} refuses the connection: {error}{hint}") from error
-    except TimeoutError as error:
-        connection._abort()  # noqa: SLF001
-        raise MqttError(f"{where} did not answer within {CONNECT_TIMEOUT_S:.0f} s") from error
-    except ssl.SSLError as error:
-        raise MqttError(f"{where}: {_tls_trouble(error)}") from error
-    except OSError as error:
-        hint = (
-            "; does it speak TLS there?"
-            if secure and isinstance(error, ConnectionResetError)
-            else ""
-        )
-        raise MqttError(f"{where}: {error.strerror or error}{hint}") from error
+        raise MqttError(f"{where} {_trouble(error, secure=secure)}") from error
     if connection.lost_reason:
         why = f"{connection.lost_reason}{_hint_at_silence(broker, secure=secure)}"
         raise MqttError(f"{where}, before it answered CONNECT: {why}")
@@ -305,6 +292,21 @@ async def connect(
     # gmqtt's keep-alive timer sends PINGREQs of its own: each has to be a fence, or answers mix up
     client._connection._send_ping_request = lambda: connection.fence(lambda: None)  # noqa: SLF001
     return connection
+
+
+def _trouble(error: MQTTConnectError | OSError, *, secure: bool) -> str:
+    """Say why there is no connection, and what mends it."""
+    if isinstance(error, MQTTConnectError):
+        is_ours = error._code in _NOT_AUTHORISED  # noqa: SLF001 - it has no other name
+        hint = ": are username and password right?" if is_ours else ""
+        return f"refuses the connection: {error}{hint}"
+    if isinstance(error, TimeoutError) and not error.strerror:
+        return f"did not answer within {CONNECT_TIMEOUT_S:.0f} s"
+    if isinstance(error, ssl.SSLError):
+        return f"cannot be trusted: {_tls_trouble(error)}"
+    is_reset = secure and isinstance(error, ConnectionResetError)
+    hint = "; does it speak TLS there?" if is_reset else ""
+    return f"cannot be reached: {error.strerror or error}{hint}"
 
 
 def _hint_at_silence(broker: BrokerConfig, *, secure: bool) -> str:

@@ -178,7 +178,7 @@ class SparkplugSink:
             if self._walk.is_several:
                 waited_s = self._clock.monotonic_s() - since_s
                 left_s = min(CHECK_S, self._config.host_wait_s - waited_s)
-                if left_s <= 0 or self._requests.next_server:
+                if left_s <= 0:
                     raise self._moved(f"primary host {host.host_id} was not online")
             with anyio.move_on_after(left_s):
                 await self._heard.wait()
