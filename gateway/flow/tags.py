@@ -105,4 +105,5 @@ def _definition(index: int, source: str, spec: TagSpec) -> TagDefinition:
         low=spec.low,
         high=spec.high,
         description=spec.description,
+        record=spec.record,
     )

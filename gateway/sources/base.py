@@ -36,6 +36,7 @@ class TagSpec(msgspec.Struct, frozen=True, kw_only=True):
         high: high end of the EU range.
         description: for people.
         writable: on the write allow-list of the configuration.
+        record: false: Sparkplug historians are told not to keep it.
     """
 
     name: str
@@ -50,6 +51,7 @@ class TagSpec(msgspec.Struct, frozen=True, kw_only=True):
     high: float | None = None
     description: str = ""
     writable: bool = False
+    record: bool = True
 
 
 class Mark(msgspec.Struct, frozen=True, gc=False):

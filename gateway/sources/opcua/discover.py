@@ -51,6 +51,7 @@ class _Candidate(msgspec.Struct, kw_only=True):
     writable: bool = False
     gain: float = 1.0
     offset: float = 0.0
+    record: bool = True
     type_id: int = 0
     is_array: bool = False
     is_matrix: bool = False
@@ -110,6 +111,7 @@ async def _single(
         writable=tag.writable,
         gain=scale.gain if scale else 1.0,
         offset=scale.offset if scale else 0.0,
+        record=tag.record,
     )
 
 
@@ -202,6 +204,7 @@ def _by_rule(
         group=rule.group,
         device=rule.device or source,
         deadband=rule.deadband,
+        record=rule.record,
     )
 
 
@@ -380,4 +383,5 @@ def _spec(candidate: _Candidate) -> TagSpec:
         high=candidate.high,
         description=candidate.description,
         writable=candidate.writable,
+        record=candidate.record,
     )
