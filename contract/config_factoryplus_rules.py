@@ -18,12 +18,11 @@ from contract.config_uns import UnsConfig
 from contract.errors import Fault
 from contract.factoryplus import (
     INFORMATION_FOLDER,
-    INSTANCE_NAME,
     LEVELS,
     NIL,
-    SCHEMA_NAME,
     DeviceIdentity,
     device_identity,
+    is_reserved,
     node_instance,
 )
 
@@ -216,8 +215,3 @@ def _clashes(identities: Mapping[str, DeviceIdentity], tags: Sequence[Tag]) -> I
                 message=f"the metric {shown(name)} is written by the Factory+ conventions",
                 remedy="give the tag another name",
             )
-
-
-def is_reserved(name: str) -> bool:
-    """Tell whether a metric's name is one that ACS's readers take for a UUID of its folder."""
-    return name.endswith((SCHEMA_NAME, INSTANCE_NAME))

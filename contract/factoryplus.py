@@ -97,6 +97,11 @@ class DeviceIdentity:
         return tuple(p for p in self.parts if not p.path or metric.startswith(f"{p.path}/"))
 
 
+def is_reserved(name: str) -> bool:
+    """Tell whether a metric's name is one that ACS's readers take for a UUID of its folder."""
+    return name.endswith((SCHEMA_NAME, INSTANCE_NAME))
+
+
 def node_instance(config: FactoryPlusConfig, group: str, node: str) -> str:
     """Return the edge node's Instance_UUID: as configured, or from its Sparkplug address."""
     return canonical(config.instance_uuid) or _derived("node", group, node)

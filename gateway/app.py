@@ -16,12 +16,13 @@ from random import SystemRandom
 
 import anyio
 
-from contract.config import GatewayConfig
+from contract.config import GatewayConfig, SparkplugConfig
 from gateway.auth.service import DATABASE_NAME, Auth
 from gateway.config.document import parse_config, read_document_file
 from gateway.config.store import open_config
 from gateway.errors import EnrolError, JournalError
 from gateway.fleet.membership import Membership, load_membership, membership_changed
+from gateway.flow.alerts import GatewayAlerts
 from gateway.flow.command_audit import CommandAudit
 from gateway.flow.commands import CommandDesk
 from gateway.flow.drive import drive_sink, drive_source
@@ -41,6 +42,7 @@ from gateway.pipeline.last import LastValues
 from gateway.settings import Settings, remove_runtime_file, write_runtime_file
 from gateway.sinks.base import Sink
 from gateway.sinks.hub.uplink import HubAccess, HubSink
+from gateway.sinks.sparkplug.factoryplus import Conventions
 from gateway.sinks.sparkplug.sink import SparkplugSink
 from gateway.sources.base import Source
 from gateway.sources.opcua.source import OpcUaSource
@@ -75,7 +77,9 @@ class Gateway:
         self._journal_dir.mkdir(mode=0o700, exist_ok=True)
         # first of all: it locks the data directory, whose kept configuration is touched next
         self.journal = Journal(self._journal_dir)
-        self.config: GatewayConfig = open_config(settings.config_file, settings.data_dir).config
+        loaded = open_config(settings.config_file, settings.data_dir)
+        self.config: GatewayConfig = loaded.config
+        self._document_sha256 = loaded.sha256
         self.last = LastValues()
         self.tags = TagTable(self.journal.tags())
         self.tags.activate_known(source.name for source in self.config.sources)
@@ -157,7 +161,12 @@ class Gateway:
         sinks: list[Sink] = []
         if self.config.sparkplug is not None:
             sparkplug = SparkplugSink(
-                self.config.sparkplug, self.book, self.settings.data_dir, VERSION, self.clock
+                self.config.sparkplug,
+                self.book,
+                self.settings.data_dir,
+                VERSION,
+                self.clock,
+                self._conventions(self.config.sparkplug),
             )
             sparkplug.take_commands(self.commands)
             sinks.append(sparkplug)
@@ -167,6 +176,15 @@ class Gateway:
 
     def _death_delay_s(self) -> float:
         return self.config.sparkplug.death_delay_s if self.config.sparkplug else 0.0
+
+    def _conventions(self, config: SparkplugConfig) -> Conventions:
+        return Conventions(
+            self.config.factoryplus,
+            (config.group, config.node),
+            self._document_sha256,
+            GatewayAlerts(self.sources, lambda: self.journal.last_loss_id, self.clock),
+            self.clock,
+        )
 
     def _make_outlet(self, sink: Sink) -> JournalOutlet:
         known = self.journal.cursors()

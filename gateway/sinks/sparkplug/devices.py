@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from contract.upload import TagDefinition
 from gateway.sinks.base import TagView
 from gateway.sinks.sparkplug.encode import TagPlaces
+from gateway.sinks.sparkplug.factoryplus import Conventions
 
 Content = list[tuple[TagDefinition, bool]]
 """What a birth says of a device, but for values: its tags, and whether they may be written."""
@@ -56,8 +57,9 @@ class DeviceBook:
         refused: why a device has no birth, by device.
     """
 
-    def __init__(self, tags: TagView) -> None:
+    def __init__(self, tags: TagView, conventions: Conventions) -> None:
         self._tags = tags
+        self._conventions = conventions
         self._wanted: dict[str, list[TagDefinition]] = {}
         self._born: dict[str, _Born] = {}
         self._refused_content: dict[str, Content] = {}
@@ -93,7 +95,7 @@ class DeviceBook:
         """Compare what is born with what should be; note that it was seen."""
         self._seen = (self._tags.generation, self._tags.liveness)
         self._wanted = {}
-        for definition in self._tags.in_use():
+        for definition in self._conventions.allowed(self._tags.in_use()):
             self._wanted.setdefault(definition.device, []).append(definition)
         found = Changes()
         found.dying = [device for device in self._born if device not in self._wanted]
@@ -149,15 +151,17 @@ class DeviceBook:
 
     def settle(self) -> None:
         """Work out anew where samples go."""
-        self.places = TagPlaces([d for born in self._born.values() for d, _ in born.content])
-        self.dead_places = TagPlaces(
-            [
-                definition
-                for device, definitions in self._wanted.items()
-                if device not in self._born and device not in self.refused
-                for definition in definitions
-            ]
+        self.places = self._places(d for born in self._born.values() for d, _ in born.content)
+        self.dead_places = self._places(
+            definition
+            for device, definitions in self._wanted.items()
+            if device not in self._born and device not in self.refused
+            for definition in definitions
         )
+
+    def _places(self, definitions: Iterable[TagDefinition]) -> TagPlaces:
+        conventions = self._conventions
+        return TagPlaces(list(definitions), conventions.is_transient, conventions.unit)
 
     def tag_of(self, device: str, name: str) -> int | None:
         """Return the tag index of a metric of a born device."""

@@ -20,6 +20,7 @@ from gateway.sinks.base import CommandPort, Outlet, SinkReport, SinkState, TagVi
 from gateway.sinks.sparkplug import bdseq
 from gateway.sinks.sparkplug.brokers import BrokerWalk
 from gateway.sinks.sparkplug.devices import DeviceBook
+from gateway.sinks.sparkplug.factoryplus import Conventions, plain_sparkplug
 from gateway.sinks.sparkplug.requests import Requests
 from gateway.sinks.sparkplug.speaker import EdgeNode, Speaker
 from runtime.clock import Clock
@@ -44,16 +45,28 @@ class SparkplugSink:
     """An edge node; it is at one broker at a time."""
 
     def __init__(
-        self, config: SparkplugConfig, tags: TagView, directory: Path, version: str, clock: Clock
+        self,
+        config: SparkplugConfig,
+        tags: TagView,
+        directory: Path,
+        version: str,
+        clock: Clock,
+        conventions: Conventions | None = None,
     ) -> None:
         self._config = config
+        self._conventions = conventions or plain_sparkplug(clock)
         self._tags = tags
         self._directory = directory
         self._clock = clock
         self._walk = BrokerWalk(config)
-        self._devices = DeviceBook(tags)
+        self._devices = DeviceBook(tags, self._conventions)
         self._node = EdgeNode(
-            config=config, version=version, tags=tags, devices=self._devices, clock=clock
+            config=config,
+            version=version,
+            tags=tags,
+            devices=self._devices,
+            conventions=self._conventions,
+            clock=clock,
         )
         self._requests = Requests(config.command_age_s_max, clock)
         self._connection: MqttConnection | None = None
@@ -139,7 +152,11 @@ class SparkplugSink:
             config.node,
             bd_seq=bd_seq,
             primary_host_id=config.primary_host,
-            options=EdgeOptions(compression=_ALGORITHMS.get(config.compression)),
+            payload_uuid=self._conventions.payload_uuid,
+            options=EdgeOptions(
+                timestamp_unit=self._conventions.unit,
+                compression=_ALGORITHMS.get(config.compression),
+            ),
         )
         will = session.will(self._now_ms())
         self._requests.begin()
@@ -198,6 +215,7 @@ class SparkplugSink:
         if requests.rebirth_of or self._devices.is_outdated:
             speaker.change(requests.rebirth_of)
             requests.rebirth_of.clear()
+        speaker.tell_alerts()
         if portion is not None:
             self._state = "live" if portion.lane == "live" else "catching_up"
             speaker.send(portion, outlet)

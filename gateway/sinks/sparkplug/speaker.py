@@ -22,6 +22,7 @@ from gateway.sinks.sparkplug.encode import (
     encode_batch,
     encode_rows,
 )
+from gateway.sinks.sparkplug.factoryplus import Conventions
 from gateway.sinks.sparkplug.quality import told_again
 from runtime.clock import Clock
 from runtime.log import logger
@@ -47,6 +48,7 @@ class EdgeNode:
     version: str
     tags: TagView
     devices: DeviceBook
+    conventions: Conventions
     clock: Clock
     sent: int = 0
     left_out: int = 0
@@ -74,7 +76,12 @@ class Speaker:
             SinkError: the broker takes no NBIRTH of this size.
         """
         node, now_ms = self._node, self._now_ms()
-        about = node_birth(node.version, now_ms, has_next_server=has_next_server)
+        about = node_birth(
+            node.version,
+            now_ms,
+            has_next_server=has_next_server,
+            conventions=node.conventions,
+        )
         try:
             for message in self._session.birth(about, (), now_ms):
                 self._publish(message)
@@ -103,6 +110,13 @@ class Speaker:
             devices_count=len(devices.born),
         )
 
+    def tell_alerts(self) -> None:
+        """Send NDATA of the gateway's alerts that changed."""
+        now_ms = self._now_ms()
+        body = self._node.conventions.changed_alerts(now_ms)
+        if body is not None:
+            self._publish(self._session.data(None, body, now_ms))
+
     def bury_all(self) -> None:
         """Send the DDEATH of every device: the node is about to stop."""
         if self._session.state == "born":
@@ -124,7 +138,8 @@ class Speaker:
     def _bear(self, device: str, *, for_history: bool = False) -> None:
         """Send a DBIRTH; a device that cannot have one is refused, and its neighbours go on."""
         node, now_ms = self._node, self._now_ms()
-        (birth,) = device_births(self._devices.definitions(device), node.tags, now_ms)
+        definitions = self._devices.definitions(device)
+        (birth,) = device_births(definitions, node.tags, now_ms, node.conventions)
         try:
             message = self._session.device_birth(birth, now_ms)
         except PacketTooLargeError as error:
