@@ -16,7 +16,8 @@ from random import SystemRandom
 
 import anyio
 
-from contract.config import GatewayConfig, SparkplugConfig
+from contract.config import GatewayConfig, SparkplugConfig, UnsConfig
+from contract.factoryplus import device_identities
 from gateway.auth.service import DATABASE_NAME, Auth
 from gateway.config.document import parse_config, read_document_file
 from gateway.config.store import open_config
@@ -44,6 +45,8 @@ from gateway.sinks.base import Sink
 from gateway.sinks.hub.uplink import HubAccess, HubSink
 from gateway.sinks.sparkplug.factoryplus import Conventions
 from gateway.sinks.sparkplug.sink import SparkplugSink
+from gateway.sinks.uns.sink import NAME as UNS
+from gateway.sinks.uns.sink import UnsSink
 from gateway.sources.base import Source
 from gateway.sources.opcua.source import OpcUaSource
 from gateway.web.factory import create_web
@@ -170,6 +173,8 @@ class Gateway:
             )
             sparkplug.take_commands(self.commands)
             sinks.append(sparkplug)
+        if self.config.uns is not None:
+            sinks.append(self._uns_sink(self.config.uns))
         if self.config.hub.enabled:
             sinks.append(HubSink(self._hub_access, self._hub_changed, self.book, self.clock))
         return sinks
@@ -185,6 +190,14 @@ class Gateway:
             GatewayAlerts(self.sources, lambda: self.journal.last_loss_id, self.clock),
             self.clock,
         )
+
+    def _uns_sink(self, uns: UnsConfig) -> UnsSink:
+        sparkplug, factoryplus = self.config.sparkplug, self.config.factoryplus
+        assert sparkplug is not None, "checked: factoryplus needs sparkplug"
+        assert factoryplus is not None, "checked: uns needs factoryplus"
+        devices = device_identities(factoryplus, sparkplug.group, sparkplug.node)
+        client_id = f"fpe-uns-{sparkplug.group}/{sparkplug.node}"
+        return UnsSink(uns, devices, client_id, self.book, self.clock)
 
     def _make_outlet(self, sink: Sink) -> JournalOutlet:
         known = self.journal.cursors()
@@ -205,6 +218,7 @@ class Gateway:
             lose=self.intake.lose,
         )
         outlet = JournalOutlet(sink.name, cursor, (head, self.clock.wall_us()), side, rate)
+        outlet.is_live_only = sink.name == UNS
         self.intake.listeners.append(outlet.committed)
         if sink.name == "sparkplug":
             self.liveness.listeners.append(outlet.wake)

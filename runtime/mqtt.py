@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlparse
 
@@ -31,6 +31,8 @@ from runtime.clock import Clock
 CONNECT_TIMEOUT_S = 10.0
 FENCE_TIMEOUT_S = 10.0
 SUBSCRIBE_TIMEOUT_S = 10.0
+Properties = Sequence[tuple[str, str]]
+
 SETTLE_TIMEOUT_S = 2.0
 PACKET_BYTES_MAX = 268_435_455
 """Source: MQTT 3.1.1, 2.2.3: the largest remaining length."""
@@ -74,27 +76,42 @@ class MqttConnection:
         """The connection is over; ``lost_reason`` says why."""
         return bool(self.lost_reason)
 
-    def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> None:
-        """Hand a message to the socket, in order.
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = 0,
+        retain: bool = False,
+        user_properties: Properties = (),
+    ) -> None:
+        """Hand a message to the socket, in order. User properties need MQTT 5.0.
 
         Raises:
             MqttError: the connection is over, or the broker takes no packet of this size, or not
                 so many QoS 1 messages before it has acknowledged some.
         """
         self.check()
-        limit = self.payload_bytes_max(topic)
+        limit = self.payload_bytes_max(topic, user_properties)
         if len(payload) > limit:
             raise MqttError(
                 f"{topic}: {len(payload)} bytes are more than the broker takes ({limit})"
             )
         if qos and len(self._client._persistent_storage.get_all()) >= self._receive_max:  # noqa: SLF001 - pinned
             raise MqttError(f"the broker has not acknowledged {self._receive_max} messages")
-        self._client.publish(Message(topic, payload, qos=qos, retain=retain))
+        properties = {"user_property": user_properties} if user_properties else {}
+        self._client.publish(Message(topic, payload, qos=qos, retain=retain, **properties))
 
-    def payload_bytes_max(self, topic: str) -> int:
+    def payload_bytes_max(self, topic: str, user_properties: Properties = ()) -> int:
         """Return how large a payload to a topic may be."""
-        # fixed header 5, length of the topic 2, packet id 2, length of no properties 1
-        return self.packet_bytes_max - len(topic.encode()) - 10
+        # fixed header 5, length of the topic 2, packet id 2, length of the properties 1 to 4;
+        # each of these 5 and two texts, taken at UTF-8's longest (4 bytes a character)
+        head = len(topic.encode()) + 10 + (3 if user_properties else 0)
+        return (
+            self.packet_bytes_max
+            - head
+            - sum(5 + 4 * (len(name) + len(value)) for name, value in user_properties)
+        )
 
     def fence(self, passed: Callable[[], None]) -> None:
         """Send PINGREQ; ``passed`` is called when the broker has read all that was sent before."""
@@ -240,9 +257,9 @@ class MqttConnection:
 
 
 async def connect(
-    broker: BrokerConfig, client_id: str, will: tuple[str, bytes, int], clock: Clock
+    broker: BrokerConfig, client_id: str, will: tuple[str, bytes, int] | None, clock: Clock
 ) -> MqttConnection:
-    """Connect with a clean session and the Will (topic, payload, QoS).
+    """Connect with a clean session and the Will (topic, payload, QoS), or with none.
 
     Raises:
         MqttError: not reachable, refused, not trusted, or no CONNACK within ``CONNECT_TIMEOUT_S``.
@@ -254,7 +271,7 @@ async def connect(
     client = Client(
         client_id,
         clean_session=True,
-        will_message=Message(will[0], will[1], qos=will[2]),
+        will_message=None if will is None else Message(will[0], will[1], qos=will[2]),
         session_expiry_interval=0,
     )
     # not 0, nor stop_reconnect(), which sets 0: gmqtt tries as long as failures <= retries, so once

@@ -28,6 +28,7 @@ class Message:
         parts = topic.split("/")
         self.kind = "STATE" if parts[1] == "STATE" else parts[2]
         self.device = parts[4] if len(parts) > 4 else ""
+        self.raw = payload
         is_read = self.kind not in {"STATE", "NCMD", "DCMD"}
         self.payload = decode(payload, types=types, inflate=True) if is_read else None
         self.size_bytes = len(payload)
