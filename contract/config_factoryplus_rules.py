@@ -11,7 +11,8 @@ from collections.abc import Set as AbstractSet
 from uuid import UUID
 
 from contract.config_factoryplus import DeviceConventions, FactoryPlusConfig, Isa95Config
-from contract.config_names import fault_of_id, fault_of_metric, fault_of_url, same_key
+from contract.config_names import fault_of_id, fault_of_metric, same_key
+from contract.config_rules_sparkplug import broker_faults
 from contract.config_shape import joined, key_in_path, nearest, shown
 from contract.config_sparkplug import SparkplugConfig
 from contract.config_uns import UnsConfig
@@ -65,22 +66,13 @@ def uns_faults(
 ) -> Iterator[Fault]:
     """Check the mirror; ``factoryplus`` None: there is none, or it could not be read."""
     broker = uns.broker
-    fault = fault_of_url(broker.url, "uns.broker.url", ("mqtt", "mqtts"))
-    if fault is not None:
-        yield fault
+    yield from broker_faults(broker, "uns.broker")
     if broker.version != "5.0":
         yield Fault(
             code="config.conflict",
             path="uns.broker.version",
             message="the mirror's user properties need MQTT 5.0",
             remedy='write version: "5.0"',
-        )
-    if broker.password is not None and broker.username is None:
-        yield Fault(
-            code="config.conflict",
-            path="uns.broker.password",
-            message="MQTT takes no password without a user name",
-            remedy="add username",
         )
     if not has_factoryplus:
         yield Fault(

@@ -41,7 +41,7 @@ def sparkplug_faults(sparkplug: SparkplugConfig) -> Iterator[Fault]:
     seen: dict[str, str] = {}
     for number, broker in enumerate(sparkplug.brokers):
         path = f"{PATH}.fallback_brokers[{number - 1}]" if number else f"{PATH}.broker"
-        yield from _broker_faults(broker, path)
+        yield from broker_faults(broker, path)
         first = seen.setdefault(broker.url, path)
         if first != path:
             yield Fault(
@@ -52,7 +52,8 @@ def sparkplug_faults(sparkplug: SparkplugConfig) -> Iterator[Fault]:
             )
 
 
-def _broker_faults(broker: BrokerConfig, path: str) -> Iterator[Fault]:
+def broker_faults(broker: BrokerConfig, path: str) -> Iterator[Fault]:
+    """Find what is wrong with a broker beyond types, whoever publishes there."""
     bad_url = fault_of_url(broker.url, joined(path, "url"), ("mqtt", "mqtts"))
     yield from _given(bad_url)
     is_secure = broker.url.startswith("mqtts://")

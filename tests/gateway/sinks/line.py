@@ -8,16 +8,9 @@ import anyio
 from gateway.flow.drive import drive_sink
 from gateway.flow.tags import TagTable
 from gateway.flow.view import TagBook
-from gateway.sources.base import TagSpec
-from sparkplug_b import DataType
 from tests.contract.batches import doubles
 from tests.gateway.flow.parts import Middle, backoff
 from tests.gateway.sinks.broker_host import until
-
-
-def spec(name, device, **changed):
-    fields = {"data_type": DataType.DOUBLE, "address": f"nsu=u;s={name}"} | changed
-    return TagSpec(name=name, device=device, **fields)
 
 
 class Line:

@@ -26,7 +26,8 @@ from gateway.sinks.sparkplug.sink import SparkplugSink
 from sparkplug_b import DataType, decode
 from tests.contract.batches import doubles
 from tests.gateway.sinks.broker_host import hosting
-from tests.gateway.sinks.line import line_at, spec
+from tests.gateway.sinks.edge_node import spec
+from tests.gateway.sinks.line import line_at
 from tests.gateway.sinks.tags import definition, row
 
 INTEROP = Path(__file__).parents[2] / "sparkplug_b" / "interop"
@@ -230,7 +231,8 @@ async def test_without_conventions_nothing_of_them_is_said(tmp_path, broker):
 def test_a_time_before_1970_or_beyond_2262_is_written_as_the_nearest_in_nanoseconds():
     tag = definition(0, DataType.DOUBLE)
     batch = doubles((0, 1.0, -5), (0, 2.0, 2**62))
-    messages, left_out = encode_rows([row(batch)], TagPlaces([tag]), is_historical=False, unit="ns")
+    places = TagPlaces([tag], unit="ns")
+    messages, left_out = encode_rows([row(batch)], places, is_historical=False)
     found = decode(messages[0].body, types={1: DataType.DOUBLE})
     assert left_out == 0
     assert [m.time_ms for m in found.metrics] == [0, (2**63 - 1) // 1000 * 1000]

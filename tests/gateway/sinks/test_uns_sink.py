@@ -16,7 +16,8 @@ from contract.factoryplus import device_identities
 from gateway.sinks.uns.sink import UnsSink
 from sparkplug_b import DataType
 from tests.gateway.sinks.broker_host import DEADLINE_S, until
-from tests.gateway.sinks.line import line_at, spec
+from tests.gateway.sinks.edge_node import spec
+from tests.gateway.sinks.line import line_at
 
 pytestmark = [pytest.mark.broker]
 INTEROP = Path(__file__).parents[2] / "sparkplug_b" / "interop"
