@@ -51,6 +51,13 @@ class MqttError(Exception):
     retryable = True
 
 
+class PacketTooLargeError(MqttError):
+    """Raised when a message is larger than the broker takes; the connection goes on."""
+
+    code = "mqtt.packet_too_large"
+    retryable = False
+
+
 # gmqtt logs a warning with a stack for each connection that ends; the reason is told by MqttError
 logging.getLogger("gmqtt").setLevel(logging.CRITICAL)
 
@@ -88,13 +95,14 @@ class MqttConnection:
         """Hand a message to the socket, in order. User properties need MQTT 5.0.
 
         Raises:
-            MqttError: the connection is over, or the broker takes no packet of this size, or not
-                so many QoS 1 messages before it has acknowledged some.
+            PacketTooLargeError: the broker takes no packet of this size.
+            MqttError: the connection is over, or the broker takes not so many QoS 1 messages
+                before it has acknowledged some.
         """
         self.check()
         limit = self.payload_bytes_max(topic, user_properties)
         if len(payload) > limit:
-            raise MqttError(
+            raise PacketTooLargeError(
                 f"{topic}: {len(payload)} bytes are more than the broker takes ({limit})"
             )
         if qos and len(self._client._persistent_storage.get_all()) >= self._receive_max:  # noqa: SLF001 - pinned
@@ -106,12 +114,11 @@ class MqttConnection:
         """Return how large a payload to a topic may be."""
         # fixed header 5, length of the topic 2, packet id 2, length of the properties 1 to 4;
         # each of these 5 and two texts, taken at UTF-8's longest (4 bytes a character)
-        head = len(topic.encode()) + 10 + (3 if user_properties else 0)
-        return (
-            self.packet_bytes_max
-            - head
-            - sum(5 + 4 * (len(name) + len(value)) for name, value in user_properties)
-        )
+        limit = self.packet_bytes_max - len(topic.encode()) - 10
+        if user_properties:
+            characters = sum([len(name) + len(value) for name, value in user_properties])
+            limit -= 3 + 5 * len(user_properties) + 4 * characters
+        return limit
 
     def fence(self, passed: Callable[[], None]) -> None:
         """Send PINGREQ; ``passed`` is called when the broker has read all that was sent before."""

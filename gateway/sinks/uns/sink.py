@@ -23,7 +23,7 @@ from gateway.sinks.uns.message import Place, json_of, place_of, quality_property
 from gateway.sinks.uns.waiting import Waiting
 from runtime.clock import Clock
 from runtime.log import logger
-from runtime.mqtt import MqttConnection, MqttError, connect
+from runtime.mqtt import MqttConnection, MqttError, PacketTooLargeError, connect
 
 NAME: Final = "uns"
 WRITE_BUFFER_BYTES_MAX: Final = 1_000_000
@@ -127,13 +127,14 @@ class UnsSink:
         place = self._places[tag]
         body = json_of(place.data_type, last)
         properties = [*place.properties, *quality_property(last.status)]
-        if len(body) > connection.payload_bytes_max(place.topic, properties):
+        try:
+            connection.publish(
+                place.topic, body, retain=self._config.retain, user_properties=properties
+            )
+        except PacketTooLargeError:
             self._too_large += 1
-            return
-        connection.publish(
-            place.topic, body, retain=self._config.retain, user_properties=properties
-        )
-        self._sent += 1
+        else:
+            self._sent += 1
 
     def _place_tags(self) -> None:
         """Give each tag of a device with an enterprise its topic; new ones are sent once."""

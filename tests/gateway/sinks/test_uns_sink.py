@@ -13,6 +13,7 @@ from contract.config_factoryplus import Isa95Config as Isa95
 from contract.config_sparkplug import BrokerConfig
 from contract.config_uns import UnsConfig
 from contract.factoryplus import device_identities
+from contract.sample import SampleBatch, ValueKind, columns_of
 from gateway.sinks.uns.sink import UnsSink
 from sparkplug_b import DataType
 from tests.gateway.sinks.broker_host import DEADLINE_S, until
@@ -91,11 +92,10 @@ async def broker(tmp_path):
 
 
 @contextlib.asynccontextmanager
-async def mirror_at(directory, broker, *specs, **config):
+async def mirror_at(directory, broker, *specs, broker_config=None, **config):
+    broker_config = broker_config or BrokerConfig(url=broker.url, version="5.0")
     async with line_at(directory, *(specs or SPECS)) as line:
-        uns = UnsConfig(
-            broker=BrokerConfig(url=broker.url, version="5.0"), **{"interval_ms": 100} | config
-        )
+        uns = UnsConfig(broker=broker_config, **{"interval_ms": 100} | config)
         devices = device_identities(CONVENTIONS, "G", "N")
         sink = UnsSink(uns, devices, "mirror", line.book, line.clock)
         line.attach(sink, is_live_only=True)
@@ -189,3 +189,22 @@ async def test_a_tag_that_changes_its_place_is_sent_there(tmp_path, broker):
         number = line.tags.register("s", [spec("New/Level", "Press", data_type=DataType.INT32)])[0]
         await line.put((number, 8.0))
         assert (await reader.value("New/Level", 8))["user"]["Type"] == "Int32"
+
+
+async def test_a_value_larger_than_the_broker_takes_is_left_out_and_the_others_go_on(
+    tmp_path, broker
+):
+    specs = [spec("Note", "Press", data_type=DataType.STRING), spec("Force", "Press")]
+    limited = BrokerConfig(url=broker.url, version="5.0", packet_bytes_max=4_000)
+    async with (
+        reading(broker) as reader,
+        mirror_at(tmp_path, broker, *specs, broker_config=limited) as line,
+    ):
+        line.start()
+        await until(lambda: line.sink.report().state == "live")
+        text = columns_of(ValueKind.TEXT, [0], [1], [0], ["x" * 4_000])
+        await line.put_batch(SampleBatch((text,)))
+        await line.put((1, 2.0))
+        await reader.value("Force", 2.0)
+        report = line.sink.report()
+        assert (report.left_out, report.connects) == (1, 1)
