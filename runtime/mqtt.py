@@ -27,6 +27,7 @@ from gmqtt.mqtt.handler import MQTTConnectError
 
 from contract.config import BrokerConfig
 from runtime.clock import Clock
+from runtime.mqtt_tls import tls_trouble as _tls_trouble
 
 CONNECT_TIMEOUT_S = 10.0
 FENCE_TIMEOUT_S = 10.0
@@ -51,7 +52,7 @@ class MqttError(Exception):
     retryable = True
 
 
-class PacketTooLargeError(MqttError):
+class MqttTooLargeError(MqttError):
     """Raised when a message is larger than the broker takes; the connection goes on."""
 
     code = "mqtt.packet_too_large"
@@ -95,14 +96,14 @@ class MqttConnection:
         """Hand a message to the socket, in order. User properties need MQTT 5.0.
 
         Raises:
-            PacketTooLargeError: the broker takes no packet of this size.
+            MqttTooLargeError: the broker takes no packet of this size.
             MqttError: the connection is over, or the broker takes not so many QoS 1 messages
                 before it has acknowledged some.
         """
         self.check()
         limit = self.payload_bytes_max(topic, user_properties)
         if len(payload) > limit:
-            raise PacketTooLargeError(
+            raise MqttTooLargeError(
                 f"{topic}: {len(payload)} bytes are more than the broker takes ({limit})"
             )
         if qos and len(self._client._persistent_storage.get_all()) >= self._receive_max:  # noqa: SLF001 - pinned
@@ -376,37 +377,3 @@ def _why(error: Exception) -> str:
             return "the key is not that of the certificate"
         return f"it is not PEM of what it should be ({error.reason or error})"
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
-_VERIFY_REMEDIES = {
-    9: "is not valid yet: is this box's clock right?",
-    10: "has expired: renew it, or set this box's clock",
-    18: "is signed by itself: give it as ca_file",
-    19: "is not signed by a CA we trust: give its CA as ca_file",
-    20: "is not signed by a CA we trust: give its CA as ca_file",
-    62: "is for another name: write the name it has in the broker's URL",
-    64: "is for another address: write the name it has in the broker's URL",
-}
-"""By OpenSSL's X509_V_ERR number (x509_vfy.h)."""
-
-_ALERTS = {
-    "CERTIFICATE_REQUIRED": "it wants a certificate of ours: give certificate_file and key_file",
-    "HANDSHAKE_FAILURE": "no common cipher, or it wants a certificate of ours",
-    "UNKNOWN_CA": "it does not know the CA of our certificate_file",
-    "BAD_CERTIFICATE": "it does not accept our certificate_file",
-    "CERTIFICATE_EXPIRED": "our certificate_file has expired",
-    "CERTIFICATE_REVOKED": "our certificate_file is revoked",
-    "PROTOCOL_VERSION": "it speaks no TLS 1.2 or newer",
-    "WRONG_VERSION_NUMBER": "it does not speak TLS there: is the port right?",
-}
-"""By the end of OpenSSL's reason, as in TLSV13_ALERT_CERTIFICATE_REQUIRED."""
-
-
-def _tls_trouble(error: ssl.SSLError) -> str:
-    """Say what is wrong with TLS and what mends it; holds no secret."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        remedy = _VERIFY_REMEDIES.get(error.verify_code, "is not accepted")
-        return f"the broker's certificate {remedy} ({error.verify_message})"
-    reason = error.reason or str(error)
-    found = [text for end, text in _ALERTS.items() if reason.endswith(end)]
-    return f"TLS with the broker failed: {found[0] if found else reason}"

@@ -23,7 +23,7 @@ from gateway.sinks.uns.message import Place, json_of, place_of, quality_property
 from gateway.sinks.uns.waiting import Waiting
 from runtime.clock import Clock
 from runtime.log import logger
-from runtime.mqtt import MqttConnection, MqttError, PacketTooLargeError, connect
+from runtime.mqtt import MqttConnection, MqttError, MqttTooLargeError, connect
 
 NAME: Final = "uns"
 WRITE_BUFFER_BYTES_MAX: Final = 1_000_000
@@ -131,7 +131,7 @@ class UnsSink:
             connection.publish(
                 place.topic, body, retain=self._config.retain, user_properties=properties
             )
-        except PacketTooLargeError:
+        except MqttTooLargeError:
             self._too_large += 1
         else:
             self._sent += 1
