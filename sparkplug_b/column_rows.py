@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from sparkplug_b.column_wire import HISTORICAL, NULL, WireColumn, varint
+from sparkplug_b.column_wire import NULL, WireColumn, varint
 from sparkplug_b.datatype import DataType, Quality
 from sparkplug_b.errors import EncodeError
 from sparkplug_b.timestamp import NS_TIMESTAMP_MIN
@@ -75,7 +75,7 @@ def _time_field(timestamp: int) -> bytes:
 
 
 def _value_fields(column: WireColumn) -> list[bytes]:
-    """Return what follows the timestamp: is_historical, is_null, properties, value."""
+    """Return what follows the timestamp: flags, is_null, properties, value."""
     values, tag = column.values, column.tag
     if isinstance(values, list):
         fields = [b"".join((tag, varint(len(value)), value)) for value in values]
@@ -97,6 +97,7 @@ def _value_fields(column: WireColumn) -> list[bytes]:
         fields = [
             NULL + field if gone else field for field, gone in zip(fields, nulls, strict=True)
         ]
-    if column.is_historical:
-        fields = [HISTORICAL + field for field in fields]
+    if column.flags:
+        flags = column.flags
+        fields = [flags + field for field in fields]
     return fields

@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 
 from sparkplug_b.column_matrix import encode_matrix
 from sparkplug_b.column_rows import encode_rows
-from sparkplug_b.column_wire import WireColumn, value_tag, varint, wire_values
+from sparkplug_b.column_wire import (
+    HISTORICAL,
+    TRANSIENT,
+    WireColumn,
+    value_tag,
+    varint,
+    wire_values,
+)
 from sparkplug_b.datatype import DataType, Quality
 from sparkplug_b.errors import EncodeError
 from sparkplug_b.timestamp import NS_PER_MS, TimestampUnit
@@ -65,11 +72,16 @@ class EncodedMetrics:
 
 
 def encode_metrics(
-    column: MetricColumn, *, is_historical: bool = False, timestamp_unit: TimestampUnit = "ms"
+    column: MetricColumn,
+    *,
+    is_historical: bool = False,
+    is_transient: bool = False,
+    timestamp_unit: TimestampUnit = "ms",
 ) -> EncodedMetrics:
     """Encode a column as DATA metrics: alias, timestamp, value; no name, no data type.
 
-    DateTime values are ms in either unit.
+    `is_historical` and `is_transient` go for every row: one column holds rows of one kind. DateTime
+    values are ms in either unit.
 
     Source: Sparkplug 3.0, tck-id-payloads-metric-timestamp-in-UTC, -metric-datatype-not-req,
     -name-birth-data-requirement, -alias-data-cmd-requirement.
@@ -94,7 +106,7 @@ def encode_metrics(
         values=wire_values(column.data_type, column.values, null),
         quality=quality,
         null=null,
-        is_historical=is_historical,
+        flags=HISTORICAL * is_historical + TRANSIENT * is_transient,
     )
     few = row_count <= SMALL_ROWS_MAX or isinstance(wire.values, list)
     return EncodedMetrics(*(encode_rows(wire) if few else encode_matrix(wire)))

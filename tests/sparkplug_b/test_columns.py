@@ -63,7 +63,7 @@ def column_of(data_type, rows):
     )
 
 
-def by_protobuf(data_type, rows, *, is_historical):
+def by_protobuf(data_type, rows, *, is_historical, is_transient=False):
     """The same metrics through upb, whose output is canonical: fields in order of number."""
     message = pb.Payload()
     ends = []
@@ -72,6 +72,8 @@ def by_protobuf(data_type, rows, *, is_historical):
         metric = message.metrics.add(alias=alias, timestamp=time_ms)
         if is_historical:
             metric.is_historical = True
+        if is_transient:
+            metric.is_transient = True
         if quality != Quality.GOOD:
             metric.properties.keys.append("Quality")
             metric.properties.values.add(type=3, int_value=quality & 0xFFFFFFFF)
@@ -89,15 +91,15 @@ def by_protobuf(data_type, rows, *, is_historical):
 @given(data=st.data())
 @settings(max_examples=30, deadline=None)
 def test_bytes_equal_those_of_protobuf_for_few_rows_and_for_many(data_type, data):
-    is_historical = data.draw(st.booleans())
+    flags = {name: data.draw(st.booleans()) for name in ("is_historical", "is_transient")}
     row = st.tuples(ALIASES, TIMES, value_strategy(data_type), QUALITIES, st.booleans())
     plain = st.tuples(ALIASES, TIMES, value_strategy(data_type), st.just(192), st.just(False))
     few = data.draw(st.lists(row, min_size=1, max_size=6) | st.lists(plain, min_size=1, max_size=6))
     many = few * (SMALL_ROWS_MAX // len(few) + 1)
     assert len(few) <= SMALL_ROWS_MAX < len(many)
     for rows in (few, many):
-        found = encode_metrics(column_of(data_type, rows), is_historical=is_historical)
-        body, ends = by_protobuf(data_type, rows, is_historical=is_historical)
+        found = encode_metrics(column_of(data_type, rows), **flags)
+        body, ends = by_protobuf(data_type, rows, **flags)
         assert found.body == body
         assert found.ends.tolist() == ends
 
