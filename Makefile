@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: demo test check unit faults setup-demo setup-test ui bench clean
+.PHONY: demo test check unit lane-parts lane-real fuzz setup-demo setup-test ui bench clean
 
 UV := $(shell command -v uv 2>/dev/null || echo .setup/uv/bin/uv)
 # the machine's own Python: uv must not try to download one
@@ -27,14 +27,23 @@ check: .setup/python ui/node_modules/.stamp
 	$(RUN) lint-imports
 	cd ui && npm run --silent check && npm test --silent
 
-# three processes: playwright's loop does not go together with the asynchronous tests of the others
+# Two lanes beside each other, as most tests wait for real processes. Pages have a process of their own:
+# playwright's loop does not go together with the asynchronous tests of the others.
 unit: setup-test
+	@$(MAKE) --no-print-directory -j2 -Otarget lane-parts lane-real
+
+lane-parts:
 	@echo "== tests of the parts"
 	$(PYTEST) tests --ignore=tests/browser --ignore=tests/system --ignore=tests/faults
 	@echo "== pages in a browser"
 	$(PYTEST) tests/browser
+
+lane-real:
 	@echo "== real processes: system and faults"
 	$(PYTEST) tests/system tests/faults
+
+fuzz: setup-demo
+	$(UV) run --frozen --all-extras --group fuzz python tests/sparkplug_b/fuzz.py --seconds 60 $(ARGS)
 
 bench: setup-demo
 	$(PY) -m bench path --tags 5000 --period-ms 100 --seconds 20 --repeat 3 --json

@@ -12,6 +12,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from contract.config_factoryplus import FactoryPlusConfig
 from contract.config_id import Id
 from contract.config_opcua import (
     Deadband,
@@ -23,10 +24,12 @@ from contract.config_opcua import (
     TagConfig,
 )
 from contract.config_sparkplug import BrokerConfig, SparkplugConfig
+from contract.config_uns import UnsConfig
 
 __all__ = [
     "BrokerConfig",
     "Deadband",
+    "FactoryPlusConfig",
     "GatewayConfig",
     "GatewayIdentity",
     "GroupConfig",
@@ -40,6 +43,7 @@ __all__ = [
     "SourceConfig",
     "SparkplugConfig",
     "TagConfig",
+    "UnsConfig",
 ]
 
 
@@ -78,6 +82,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     gateway: GatewayIdentity = GatewayIdentity()
     sparkplug: SparkplugConfig | None = None
+    factoryplus: FactoryPlusConfig | None = None
+    uns: UnsConfig | None = None
     journal: JournalConfig = JournalConfig()
     hub: HubConfig = HubConfig()
     sources: Annotated[list[SourceConfig], Meta(max_length=1000)] = []

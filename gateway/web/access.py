@@ -19,6 +19,7 @@ COOKIE_NAME = "fpe_gateway_session"
 
 TAGS_READ = "tags.read"
 LOSSES_READ = "losses.read"
+COMMANDS_READ = "commands.read"
 CONFIG_READ = "config.read"
 CONFIG_CHECK = "config.check"
 SOURCES_CHECK = "sources.check"
@@ -28,6 +29,7 @@ PERMISSIONS = frozenset(
     {
         TAGS_READ,
         LOSSES_READ,
+        COMMANDS_READ,
         CONFIG_READ,
         CONFIG_CHECK,
         SOURCES_CHECK,

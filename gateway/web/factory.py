@@ -21,6 +21,7 @@ from gateway.auth.service import Auth
 from gateway.sources.opcua.tools import OpcUaTools
 from gateway.web.access import make_authorise
 from gateway.web.certificates import CERTIFICATE_ROUTES
+from gateway.web.commands import COMMAND_ROUTES
 from gateway.web.config import CONFIG_ROUTES
 from gateway.web.live import LIVE_ROUTES, LiveFeed
 from gateway.web.losses import LOSS_ROUTES
@@ -38,6 +39,7 @@ ROUTES = [
     *STATUS_ROUTES,
     *TAG_ROUTES,
     *LOSS_ROUTES,
+    *COMMAND_ROUTES,
     *CONFIG_ROUTES,
     *LIVE_ROUTES,
     *SOURCE_ROUTES,

@@ -22,17 +22,9 @@ from numpy.typing import NDArray
 from contract.config import OpcUaSourceConfig
 from contract.mapping import KIND_OF
 from contract.sample import SampleBatch
-from gateway.errors import SourceError
-from gateway.sources.base import (
-    Mark,
-    SourcePort,
-    SourceReport,
-    SourceState,
-    TagSpec,
-    TagTrouble,
-    as_source_error,
-    waiting_report,
-)
+from gateway.errors import SourceError, WriteRefusedError
+from gateway.sources import base
+from gateway.sources.base import Mark, SourcePort, SourceReport, SourceState, TagSpec, TagTrouble
 from gateway.sources.opcua import subscribe
 from gateway.sources.opcua.access import Access, Pki, target_of
 from gateway.sources.opcua.convert import TagColumns, to_batch
@@ -100,6 +92,10 @@ class OpcUaSource:
             troubles_count=len(troubles),
         )
 
+    async def write(self, address: str, value: object) -> None:  # noqa: ARG002 - the seam's
+        """Refuse: the OPC UA Write service is not used yet."""
+        raise WriteRefusedError("not_supported", "writing over OPC UA is not supported yet")
+
     async def run_session(self, port: SourcePort) -> None:
         """Connect, register, read until the session is lost; see ``sources.base.Source``."""
         self._say("connecting")
@@ -124,8 +120,8 @@ class OpcUaSource:
             logger().info("opcua.takeover_failed", source=self.name)
             self._known, self._monitored = {}, NEVER_MONITORED
             self._token.forget()
-        lost = as_source_error(error)
-        self._state = waiting_report(self._config.endpoint, lost)
+        lost = base.as_source_error(error)
+        self._state = base.waiting_report(self._config.endpoint, lost)
         return lost
 
     async def _collect(self, session: Session, port: SourcePort) -> None:
@@ -147,6 +143,7 @@ class OpcUaSource:
                 self._open_gap(port)
                 await self._subscribe(session, port, loop, tasks, tags)
                 self._gap_to_us = await session.server_time_us() or self._clock.wall_us()
+            port.up()
             self._say("up", notices=session.notices)
             logger().info(
                 "opcua.session_opened",
