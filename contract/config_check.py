@@ -11,8 +11,9 @@ Parts are checked even where their neighbours are broken, so one run shows every
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from contract.config import (
     GatewayConfig,
@@ -20,9 +21,12 @@ from contract.config import (
     GroupConfig,
     HubConfig,
     JournalConfig,
+    ModbusTagConfig,
+    MqttTagConfig,
     OpcUaSourceConfig,
     RuleConfig,
     SecurityConfig,
+    SourceConfig,
     SparkplugConfig,
     TagConfig,
 )
@@ -103,13 +107,25 @@ def _by_part(
     else:
         for index, item in enumerate(raw):
             path = f"sources[{index}]"
-            source = convert_part(item, OpcUaSourceConfig, path, faults)
+            source = convert_part(item, _source_type(item), path, faults)
             sources.append(_whole(path, source) if source else _partial(path, item))
     return known.get("sparkplug"), known.get("journal"), sources
 
 
-def _whole(path: str, source: OpcUaSourceConfig) -> SourceParts:
+def _source_type(item: object) -> type[SourceConfig]:
+    """Return the type of a source's kind; OPC UA where none is said, as msgspec takes it."""
+    if isinstance(item, dict) and "kind" in item:
+        return cast("type[SourceConfig]", SourceConfig)
+    return OpcUaSourceConfig
+
+
+def _whole(path: str, source: SourceConfig) -> SourceParts:
+    tags: Sequence[TagConfig | MqttTagConfig | ModbusTagConfig] = source.tags
+    named = [(i, t.device, t.name) for i, t in enumerate(tags)]
+    if not isinstance(source, OpcUaSourceConfig):
+        return SourceParts(path=path, name=source.name, named=named, other=source)
     return SourceParts(
+        named=named,
         path=path,
         name=source.name,
         endpoint=source.endpoint,
@@ -127,8 +143,12 @@ def _partial(path: str, item: object) -> SourceParts:
     """Take what can be read of a source whose faults are already collected."""
     if not isinstance(item, dict):
         return SourceParts(path=path, name=None, group_names=None)
+    if item.get("kind", "opcua") != "opcua":
+        return SourceParts(path=path, name=_text(item.get("name")), group_names=None)
     raw_groups = item.get("groups")
+    tags = _entries(item.get("tags"), TagConfig)
     return SourceParts(
+        named=[(i, t.device, t.name) for i, t in tags],
         path=path,
         name=_text(item.get("name")),
         endpoint=_text(item.get("endpoint")),
@@ -137,7 +157,7 @@ def _partial(path: str, item: object) -> SourceParts:
         password=_text(item.get("password")),
         groups=_entries(raw_groups, GroupConfig),
         group_names=_names(raw_groups),
-        tags=_entries(item.get("tags"), TagConfig),
+        tags=tags,
         rules=_entries(item.get("rules"), RuleConfig),
     )
 

@@ -39,7 +39,7 @@ from gateway.sinks.base import Sink
 from gateway.sinks.hub.uplink import HubAccess, HubSink
 from gateway.sinks.sparkplug.sink import SparkplugSink
 from gateway.sources.base import Source
-from gateway.sources.opcua.source import OpcUaSource
+from gateway.sources.registry import make_source
 from gateway.web.factory import create_web
 from runtime.backoff import Backoff
 from runtime.clock import Clock, SystemClock
@@ -83,7 +83,7 @@ class Gateway:
         self._restore()
         self.book = TagBook(self.tags, self.last)
         self.sources: list[Source] = [
-            OpcUaSource(source, self.clock, settings.data_dir / "sessions")
+            make_source(source, self.config.gateway.id, settings.data_dir, self.clock)
             for source in self.config.sources
             if source.enabled
         ]

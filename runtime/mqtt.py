@@ -15,6 +15,7 @@ import logging
 import ssl
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlparse
 
@@ -44,6 +45,20 @@ class MqttError(Exception):
 logging.getLogger("gmqtt").setLevel(logging.CRITICAL)
 
 
+@dataclass(frozen=True, kw_only=True)
+class KeptSession:
+    """A session that the broker keeps while we are away, with its QoS 1 messages.
+
+    Attributes:
+        expiry_s: how long it is kept (MQTT 5; a broker of 3.1.1 has its own limit).
+        received: takes (topic, payload, retained, acknowledge); the message is acknowledged, and
+            does not come again, when ``acknowledge`` is called.
+    """
+
+    expiry_s: int
+    received: Callable[[str, bytes, bool, Callable[[], None]], None]
+
+
 class MqttConnection:
     """A connection from CONNACK to its end. Made by ``connect``."""
 
@@ -53,6 +68,7 @@ class MqttConnection:
         self._fences: deque[tuple[float, Callable[[], None]]] = deque()
         self._granted: dict[int, tuple[anyio.Event, list[int]]] = {}
         self.lost_reason = ""
+        self.session_present = False
         self.on_lost: Callable[[], None] = lambda: None
         self.on_message: Callable[[str, bytes, bool], None] = lambda _t, _p, _r: None
         self.last_response_s = clock.monotonic_s()
@@ -139,6 +155,22 @@ class MqttConnection:
         self.on_message(topic, bytes(payload), bool(properties.get("retain")))
         return 0
 
+    def _keep(self, kept: KeptSession) -> None:
+        """Take QoS 1 messages without gmqtt's PUBACK, which it sends before anything is durable."""
+        handler = self._client._package_handler  # noqa: SLF001 - pinned, tested
+
+        def received(mid: int, payload: bytes, topic: str, properties: dict[str, Any]) -> None:
+            def acknowledge() -> None:
+                if not self.lost_reason:
+                    handler._send_puback(mid)  # noqa: SLF001 - pinned, tested
+
+            kept.received(topic, bytes(payload), bool(properties.get("retain")), acknowledge)
+
+        handler._handle_qos_1_publish_packet = received  # noqa: SLF001 - pinned, tested
+
+    def _answered(self, _client: Client, flags: int, _code: int, _properties: Any) -> None:  # noqa: ANN401
+        self.session_present = bool(flags & 1)
+
     def _disconnected(self, _client: Client, _packet: bytes) -> None:
         self._lose("the broker closed the connection")
 
@@ -162,9 +194,14 @@ class MqttConnection:
 
 
 async def connect(
-    broker: BrokerConfig, client_id: str, will: tuple[str, bytes, int], clock: Clock
+    broker: BrokerConfig,
+    client_id: str,
+    will: tuple[str, bytes, int] | None,
+    clock: Clock,
+    *,
+    kept: KeptSession | None = None,
 ) -> MqttConnection:
-    """Connect with a clean session and the Will (topic, payload, QoS).
+    """Connect with a clean session, or a kept one, and the Will (topic, payload, QoS) if any.
 
     Raises:
         MqttError: not reachable, refused, or no CONNACK within ``CONNECT_TIMEOUT_S``.
@@ -174,7 +211,10 @@ async def connect(
     port = url.port or (8883 if secure else 1883)
     where = f"{url.hostname}:{port}"
     client = Client(
-        client_id, clean_session=True, will_message=Message(will[0], will[1], qos=will[2])
+        client_id,
+        clean_session=kept is None,
+        will_message=None if will is None else Message(will[0], will[1], qos=will[2]),
+        session_expiry_interval=0 if kept is None else kept.expiry_s,
     )
     # not 0, nor stop_reconnect(), which sets 0: gmqtt tries as long as failures <= retries, so once
     # at least, with this Will and client id, which takes the place of our next connection
@@ -184,6 +224,9 @@ async def connect(
     connection = MqttConnection(client, clock)
     client.on_subscribe = connection._subscribed  # noqa: SLF001 - its own callbacks
     client.on_message = connection._received  # noqa: SLF001
+    client.on_connect = connection._answered  # noqa: SLF001
+    if kept is not None:
+        connection._keep(kept)  # noqa: SLF001
     client.on_disconnect = _disconnect_callback(connection)
     client._package_handler._handler_cache[0xD0] = connection._ponged  # noqa: SLF001 - PINGRESP
     try:
