@@ -1,4 +1,4 @@
-"""The command line of the benchmarks: `python -m bench path|outage|start|hub`."""
+"""The command line of the benchmarks: `python -m bench path|outage|start|hub|codec`."""
 
 import shutil
 import sys
@@ -11,6 +11,7 @@ from typing import Annotated
 import anyio
 from cyclopts import App, Parameter
 
+from bench.codec import CodecLoad, run_codec
 from bench.hub import HubLoad, run_hub
 from bench.outage import Outage, OutageLoad, run_outage
 from bench.path import run_path
@@ -24,6 +25,7 @@ app = App(name="bench", help="Measure the whole way with real processes on loopb
 FlatLoad = Annotated[Load, Parameter(name="*")]
 FlatOutageLoad = Annotated[OutageLoad, Parameter(name="*")]
 FlatStartLoad = Annotated[StartLoad, Parameter(name="*")]
+FlatCodecLoad = Annotated[CodecLoad, Parameter(name="*")]
 FlatHubLoad = Annotated[HubLoad, Parameter(name="*")]
 FlatOutage = Annotated[Outage, Parameter(name="*")]
 
@@ -109,6 +111,20 @@ def hub(
         report: the result.
     """
     _measure("hub", report, lambda dir_: run_hub(load, dir_))
+
+
+@app.command
+def codec(
+    load: FlatCodecLoad = CodecLoad(),  # noqa: B008 -- frozen
+    report: FlatReport = Report(),
+) -> None:
+    """Measure the Sparkplug codec in this process: CPU per metric, and a large birth.
+
+    Args:
+        load: the load.
+        report: the result.
+    """
+    _measure("codec", report, lambda dir_: run_codec(load, dir_))
 
 
 def _measure(benchmark: str, report: Report, run: Callable[[Path], Awaitable[Figures]]) -> None:

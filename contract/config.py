@@ -12,6 +12,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from contract.config_factoryplus import FactoryPlusConfig
 from contract.config_id import Id
 from contract.config_modbus import ModbusGroupConfig, ModbusSourceConfig, ModbusTagConfig
 from contract.config_mqtt import MqttSourceConfig, MqttTagConfig
@@ -25,10 +26,12 @@ from contract.config_opcua import (
     TagConfig,
 )
 from contract.config_sparkplug import BrokerConfig, SparkplugConfig
+from contract.config_uns import UnsConfig
 
 __all__ = [
     "BrokerConfig",
     "Deadband",
+    "FactoryPlusConfig",
     "GatewayConfig",
     "GatewayIdentity",
     "GroupConfig",
@@ -47,6 +50,7 @@ __all__ = [
     "SourceConfig",
     "SparkplugConfig",
     "TagConfig",
+    "UnsConfig",
 ]
 
 
@@ -86,6 +90,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     gateway: GatewayIdentity = GatewayIdentity()
     sparkplug: SparkplugConfig | None = None
+    factoryplus: FactoryPlusConfig | None = None
+    uns: UnsConfig | None = None
     journal: JournalConfig = JournalConfig()
     hub: HubConfig = HubConfig()
     sources: Annotated[list[SourceConfig], Meta(max_length=1000)] = []

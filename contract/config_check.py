@@ -11,7 +11,7 @@ Parts are checked even where their neighbours are broken, so one run shows every
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeVar, cast
 
@@ -30,8 +30,10 @@ from contract.config import (
     SparkplugConfig,
     TagConfig,
 )
-from contract.config_rules import TAGS_MAX, SourceParts, rule_faults
+from contract.config_factoryplus import FactoryPlusConfig
+from contract.config_rules import TAGS_MAX, Sections, SourceParts, rule_faults
 from contract.config_shape import FAULTS_MAX, convert_part, try_convert
+from contract.config_uns import UnsConfig
 from contract.errors import ConfigError, Fault
 
 SOURCES_MAX = 1_000
@@ -43,7 +45,10 @@ _SECTIONS: dict[str, type] = {
     "sparkplug": SparkplugConfig,
     "journal": JournalConfig,
     "hub": HubConfig,
+    "factoryplus": FactoryPlusConfig,
+    "uns": UnsConfig,
 }
+_MAY_BE_NULL = frozenset({"sparkplug", "factoryplus", "uns"})
 
 
 def check_config(document: object) -> GatewayConfig:
@@ -59,15 +64,15 @@ def check_config(document: object) -> GatewayConfig:
     faults: list[Fault] = []
     config = try_convert(plain, GatewayConfig)
     if config is not None:
-        sparkplug: SparkplugConfig | None = config.sparkplug
-        journal: JournalConfig | None = config.journal
+        whole = {name: getattr(config, name) for name in _SECTIONS}
+        sections = _sections({k: v for k, v in whole.items() if v is not None})
         sources = [_whole(f"sources[{i}]", s) for i, s in enumerate(config.sources)]
     elif isinstance(plain, dict):
-        sparkplug, journal, sources = _by_part(plain, faults)
+        sections, sources = _by_part(plain, faults)
     else:
         convert_part(plain, GatewayConfig, "", faults)
         raise ConfigError(faults)
-    found = rule_faults(sparkplug, journal, sources)
+    found = rule_faults(sections, sources)
     faults.extend(islice(found, FAULTS_MAX + 1 - len(faults)))
     if faults:
         raise ConfigError(_capped(faults))
@@ -89,13 +94,11 @@ def _capped(faults: list[Fault]) -> list[Fault]:
     ]
 
 
-def _by_part(
-    plain: dict[Any, Any], faults: list[Fault]
-) -> tuple[SparkplugConfig | None, JournalConfig | None, list[SourceParts]]:
+def _by_part(plain: dict[Any, Any], faults: list[Fault]) -> tuple[Sections, list[SourceParts]]:
     """Convert section by section, source by source, tag by tag; collect what does not fit."""
     known: dict[str, Any] = {}
     for name, wanted in _SECTIONS.items():
-        if name in plain and not (name == "sparkplug" and plain[name] is None):
+        if name in plain and not (name in _MAY_BE_NULL and plain[name] is None):
             known[name] = convert_part(plain[name], wanted, name, faults)
     other = {k: v for k, v in plain.items() if k not in _SECTIONS and k != "sources"}
     if other:
@@ -104,12 +107,24 @@ def _by_part(
     raw = plain.get("sources", [])
     if not isinstance(raw, list) or len(raw) > SOURCES_MAX:
         convert_part({"sources": raw}, GatewayConfig, "", faults)
+        sources.append(_partial("sources", None))
     else:
         for index, item in enumerate(raw):
             path = f"sources[{index}]"
             source = convert_part(item, _source_type(item), path, faults)
             sources.append(_whole(path, source) if source else _partial(path, item))
-    return known.get("sparkplug"), known.get("journal"), sources
+    return _sections(known), sources
+
+
+def _sections(known: Mapping[str, Any]) -> Sections:
+    """Take the sections that have rules; a key with None stands for one that cannot be read."""
+    return Sections(
+        sparkplug=known.get("sparkplug"),
+        journal=known.get("journal"),
+        factoryplus=known.get("factoryplus"),
+        uns=known.get("uns"),
+        given=frozenset(known),
+    )
 
 
 def _source_type(item: object) -> type[SourceConfig]:
@@ -123,11 +138,12 @@ def _whole(path: str, source: SourceConfig) -> SourceParts:
     tags: Sequence[TagConfig | MqttTagConfig | ModbusTagConfig] = source.tags
     named = [(i, t.device, t.name) for i, t in enumerate(tags)]
     if not isinstance(source, OpcUaSourceConfig):
-        return SourceParts(path=path, name=source.name, named=named, other=source)
+        return SourceParts(path=path, name=source.name, is_whole=True, named=named, other=source)
     return SourceParts(
         named=named,
         path=path,
         name=source.name,
+        is_whole=True,
         endpoint=source.endpoint,
         security=source.security,
         username=source.username,

@@ -59,6 +59,7 @@ class ModbusTagConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         byte_order: of each register; big is the protocol's own.
         unit_id: overrides the source's.
         unit: engineering unit.
+        record: False: Sparkplug historians are told not to keep it.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=1024)]
@@ -76,6 +77,7 @@ class ModbusTagConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     description: Annotated[str, Meta(max_length=1024)] = ""
     deadband: Deadband | None = None
     scale: Scale | None = None
+    record: bool = True
 
 
 class ModbusSourceConfig(

@@ -25,6 +25,7 @@ class MqttTagConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         time: where its source time stands, a JSON pointer; None takes the time of arrival.
         time_format: how the source time is written.
         unit: engineering unit.
+        record: False: Sparkplug historians are told not to keep it.
     """
 
     topic: Annotated[str, Meta(min_length=1, max_length=1024)]
@@ -38,6 +39,7 @@ class MqttTagConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     description: Annotated[str, Meta(max_length=1024)] = ""
     deadband: Deadband | None = None
     scale: Scale | None = None
+    record: bool = True
 
 
 class MqttSourceConfig(

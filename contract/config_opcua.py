@@ -45,7 +45,11 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class TagConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One tag. Without ``name`` it takes its browse path; without ``device``, the source's name."""
+    """One tag. Without ``name`` it takes its browse path; without ``device``, the source's name.
+
+    ``writable`` puts it on the write allow-list: hosts may command it. What rules find never is.
+    ``record`` false: Sparkplug historians are told not to keep it (``is_transient``).
+    """
 
     node: Annotated[str, Meta(min_length=3, max_length=4096)]
     group: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -53,6 +57,8 @@ class TagConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     device: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
     deadband: Deadband | None = None
     scale: Scale | None = None
+    writable: bool = False
+    record: bool = True
 
 
 class RuleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,6 +69,7 @@ class RuleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     device: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
     prefix: Annotated[str, Meta(max_length=512)] = ""
     deadband: Deadband | None = None
+    record: bool = True
 
 
 class OpcUaSourceConfig(

@@ -21,6 +21,12 @@ from contract.config import (
     SparkplugConfig,
     TagConfig,
 )
+from contract.config_factoryplus import FactoryPlusConfig
+from contract.config_factoryplus_rules import (
+    factoryplus_faults,
+    uns_faults,
+    without_sparkplug,
+)
 from contract.config_names import (
     fault_of_id,
     fault_of_metric,
@@ -29,7 +35,9 @@ from contract.config_names import (
     same_key,
 )
 from contract.config_rules_kinds import modbus_faults, mqtt_faults
+from contract.config_rules_sparkplug import sparkplug_faults
 from contract.config_shape import joined, nearest, shown
+from contract.config_uns import UnsConfig
 from contract.errors import Fault
 
 TAGS_MAX = 200_000
@@ -39,12 +47,14 @@ TAGS_MAX = 200_000
 class SourceParts:
     """A source as far as it could be read; each entry keeps its place in the document.
 
-    ``group_names`` is None when not all of them could be read; ``named`` is (place, device, name)
-    of each tag; ``other`` is a source of another kind than OPC UA, whole.
+    ``group_names`` is None when not all of them could be read; ``is_whole``: everything was;
+    ``named`` is (place, device, name) of each tag; ``other`` is a source of another kind than OPC
+    UA, whole.
     """
 
     path: str
     name: str | None
+    is_whole: bool = False
     endpoint: str | None = None
     security: SecurityConfig | None = None
     username: str | None = None
@@ -57,12 +67,25 @@ class SourceParts:
     other: MqttSourceConfig | ModbusSourceConfig | None = None
 
 
-def rule_faults(
-    sparkplug: SparkplugConfig | None, journal: JournalConfig | None, sources: Sequence[SourceParts]
-) -> Iterator[Fault]:
-    """Find all that is wrong beyond types; None stands for a section that could not be read."""
+@dataclass(frozen=True)
+class Sections:
+    """The sections that have rules; None: not there, or it could not be read.
+
+    ``given`` has the names of those that are there.
+    """
+
+    sparkplug: SparkplugConfig | None = None
+    journal: JournalConfig | None = None
+    factoryplus: FactoryPlusConfig | None = None
+    uns: UnsConfig | None = None
+    given: frozenset[str] = frozenset()
+
+
+def rule_faults(sections: Sections, sources: Sequence[SourceParts]) -> Iterator[Fault]:
+    """Find all that is wrong beyond types."""
+    sparkplug, journal = sections.sparkplug, sections.journal
     if sparkplug is not None:
-        yield from _check_sparkplug(sparkplug)
+        yield from sparkplug_faults(sparkplug)
     if journal is not None and not math.isfinite(journal.retention_hours):
         yield _not_finite("journal.retention_hours")
     yield from _clashes(
@@ -85,37 +108,32 @@ def rule_faults(
         else:
             yield from _check_source(source)
     yield from _check_metrics(sources)
+    yield from _check_conventions(sections, sources)
 
 
-def _check_sparkplug(sparkplug: SparkplugConfig) -> Iterator[Fault]:
-    yield from _given(fault_of_id(sparkplug.group, "sparkplug.group", "group"))
-    yield from _given(fault_of_id(sparkplug.node, "sparkplug.node", "node"))
-    if sparkplug.group == "STATE":
-        yield Fault(
-            code="config.illegal_name",
-            path="sparkplug.group",
-            message="'STATE' is the topic of the host applications",
-            remedy="choose another group",
-        )
-    if sparkplug.primary_host is not None:
-        host = fault_of_id(sparkplug.primary_host, "sparkplug.primary_host", "host")
-        yield from _given(host)
-    broker = sparkplug.broker
-    yield from _given(fault_of_url(broker.url, "sparkplug.broker.url", ("mqtt", "mqtts")))
-    if broker.ca_file is not None and not broker.url.startswith("mqtts://"):
-        yield Fault(
-            code="config.conflict",
-            path="sparkplug.broker.ca_file",
-            message="a CA file is given, but the broker's URL is not mqtts://",
-            remedy="write mqtts:// in the URL, or leave the CA file out",
-        )
-    if broker.password is not None and broker.username is None:
-        yield Fault(
-            code="config.conflict",
-            path="sparkplug.broker.password",
-            message="MQTT takes no password without a user name",
-            remedy="add username",
-        )
+def _check_conventions(sections: Sections, sources: Sequence[SourceParts]) -> Iterator[Fault]:
+    conventions = sections.factoryplus
+    if conventions is not None:
+        if "sparkplug" not in sections.given:
+            yield without_sparkplug()
+        tags = [
+            (device or source.name or "", name, f"{source.path}.tags[{index}]")
+            for source in sources
+            for index, device, name in source.named
+            if name is not None
+        ]
+        yield from factoryplus_faults(conventions, sections.sparkplug, _devices(sources), tags)
+    if sections.uns is not None:
+        has_factoryplus = "factoryplus" in sections.given
+        yield from uns_faults(sections.uns, conventions, has_factoryplus=has_factoryplus)
+
+
+def _devices(sources: Sequence[SourceParts]) -> set[str] | None:
+    """Return the devices that tags and rules name; None when a source could be read in part."""
+    if not all(source.is_whole for source in sources):
+        return None
+    named = {device or s.name or "" for s in sources for _, device, _ in s.named}
+    return named | {r.device or s.name or "" for s in sources for _, r in s.rules}
 
 
 def _check_source(source: SourceParts) -> Iterator[Fault]:

@@ -15,16 +15,14 @@ from contract.config import (
 )
 from contract.config_modbus import REGISTERS_OF
 from contract.config_names import fault_of_id, fault_of_metric, fault_of_url
+from contract.config_rules_sparkplug import broker_faults
 from contract.config_shape import joined, nearest, shown
 from contract.errors import Fault
 
 
 def mqtt_faults(source: MqttSourceConfig, path: str) -> Iterator[Fault]:
     """Find all that is wrong in an MQTT source beyond types."""
-    broker = joined(path, "broker")
-    yield from _given(fault_of_url(source.broker.url, joined(broker, "url"), ("mqtt", "mqtts")))
-    if source.broker.password is not None and source.broker.username is None:
-        yield _conflict(joined(broker, "password"), "MQTT takes no password without a user name")
+    yield from broker_faults(source.broker, joined(path, "broker"))
     if source.client_id is not None:
         yield from _given(fault_of_id(source.client_id, joined(path, "client_id"), "client"))
     for index, tag in enumerate(source.tags):

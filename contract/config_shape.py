@@ -70,6 +70,14 @@ def shown(name: object) -> str:
     return "'" + text.encode("unicode_escape").decode("ascii").replace("\\u2026", "…") + "'"
 
 
+def key_in_path(key: object) -> str:
+    """Return a key as it stands in a path: quoted where it is more than a word."""
+    text = key if isinstance(key, str) else repr(key)
+    if len(text) <= NAME_SHOWN_CHARS_MAX and text.replace("_", "").replace("-", "").isalnum():
+        return text
+    return shown(key)
+
+
 @cache
 def _type_info(wanted: Hashable) -> inspect.Type:
     return inspect.type_info(wanted)
@@ -81,6 +89,8 @@ def _faults_of(value: object, wanted: inspect.Type, path: str) -> Iterable[Fault
             yield from _faults_of_struct(value, wanted, path)
         case inspect.ListType():
             yield from _faults_of_list(value, wanted, path)
+        case inspect.DictType():
+            yield from _faults_of_dict(value, wanted, path)
         case inspect.UnionType():
             yield from _faults_of_union(value, wanted, path)
         case _:
@@ -120,7 +130,7 @@ def _faults_of_struct(value: object, wanted: inspect.StructType, path: str) -> I
         if key not in known:
             yield Fault(
                 code="config.unknown_key",
-                path=joined(path, _key_in_path(key)),
+                path=joined(path, key_in_path(key)),
                 message=f"unknown key {shown(key)}",
                 remedy=nearest(str(key), known),
             )
@@ -157,6 +167,25 @@ def _faults_of_list(value: object, wanted: inspect.ListType, path: str) -> Itera
         )
     for index, item in enumerate(value):
         yield from _faults_of(item, wanted.item_type, f"{path}[{index}]")
+
+
+def _faults_of_dict(value: object, wanted: inspect.DictType, path: str) -> Iterable[Fault]:
+    """Look into a mapping whose keys are names that people choose."""
+    if not isinstance(value, dict):
+        yield _wrong_type(value, "a mapping of names to values", path)
+        return
+    if wanted.max_length is not None and len(value) > wanted.max_length:
+        yield Fault(
+            code="config.too_many",
+            path=path,
+            message=f"has {len(value)} entries, at most {wanted.max_length} are allowed",
+            remedy="split it",
+        )
+    for key, item in value.items():
+        at = joined(path, key_in_path(key))
+        if not isinstance(key, str):
+            yield _wrong_type(key, "a name (text)", at)
+        yield from _faults_of(item, wanted.value_type, at)
 
 
 def _fault_of_leaf(value: object, wanted: inspect.Type, path: str) -> Fault | None:
@@ -250,13 +279,6 @@ def _wrong_tag(kind: object, field: str, known: list[str], path: str) -> Fault:
         message=f"unknown {field} {shown(kind)}",
         remedy=nearest(str(kind), known),
     )
-
-
-def _key_in_path(key: object) -> str:
-    text = key if isinstance(key, str) else repr(key)
-    if len(text) <= NAME_SHOWN_CHARS_MAX and text.replace("_", "").replace("-", "").isalnum():
-        return text
-    return shown(key)
 
 
 _KIND_WORDS: tuple[tuple[type, str], ...] = (

@@ -50,6 +50,7 @@ class TagDefinition(msgspec.Struct, frozen=True, kw_only=True):
         low: low end of the EU range, None when unknown.
         high: high end of the EU range, None when unknown.
         description: for people; "" when unknown.
+        record: false: Sparkplug says ``is_transient``; journal and hub keep the tag all the same.
     """
 
     index: int
@@ -62,6 +63,7 @@ class TagDefinition(msgspec.Struct, frozen=True, kw_only=True):
     low: float | None = None
     high: float | None = None
     description: str = ""
+    record: bool = True
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True):

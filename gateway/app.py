@@ -1,6 +1,7 @@
 """The composition root: builds every part of the gateway and runs it until it is told to stop.
 
-Tasks, all children of ``run``: the intake (commits), one per source, one per sink, the web server.
+Tasks, all children of ``run``: the intake (commits), one per source, one per sink, one for the
+commands of hosts, the web server.
 """
 
 from __future__ import annotations
@@ -15,14 +16,19 @@ from random import SystemRandom
 
 import anyio
 
-from contract.config import GatewayConfig
+from contract.config import GatewayConfig, SparkplugConfig, UnsConfig
+from contract.factoryplus import device_identities
 from gateway.auth.service import DATABASE_NAME, Auth
 from gateway.config.document import parse_config, read_document_file
 from gateway.config.store import open_config
 from gateway.errors import EnrolError, JournalError
 from gateway.fleet.membership import Membership, load_membership, membership_changed
+from gateway.flow.alerts import GatewayAlerts
+from gateway.flow.command_audit import CommandAudit
+from gateway.flow.commands import CommandDesk
 from gateway.flow.drive import drive_sink, drive_source
 from gateway.flow.intake import Intake
+from gateway.flow.liveness import SourceLiveness
 from gateway.flow.outlet import JournalOutlet, JournalSide
 from gateway.flow.port import IntakePort
 from gateway.flow.relief import Relief
@@ -37,7 +43,10 @@ from gateway.pipeline.last import LastValues
 from gateway.settings import Settings, remove_runtime_file, write_runtime_file
 from gateway.sinks.base import Sink
 from gateway.sinks.hub.uplink import HubAccess, HubSink
+from gateway.sinks.sparkplug.factoryplus import Conventions
 from gateway.sinks.sparkplug.sink import SparkplugSink
+from gateway.sinks.uns.sink import NAME as UNS
+from gateway.sinks.uns.sink import UnsSink
 from gateway.sources.base import Source
 from gateway.sources.registry import make_source
 from gateway.web.factory import create_web
@@ -71,7 +80,9 @@ class Gateway:
         self._journal_dir.mkdir(mode=0o700, exist_ok=True)
         # first of all: it locks the data directory, whose kept configuration is touched next
         self.journal = Journal(self._journal_dir)
-        self.config: GatewayConfig = open_config(settings.config_file, settings.data_dir).config
+        loaded = open_config(settings.config_file, settings.data_dir)
+        self.config: GatewayConfig = loaded.config
+        self._document_sha256 = loaded.sha256
         self.last = LastValues()
         self.tags = TagTable(self.journal.tags())
         self.tags.activate_known(source.name for source in self.config.sources)
@@ -81,12 +92,15 @@ class Gateway:
         self.outlets: dict[str, JournalOutlet] = {}
         self.intake = self._make_intake()
         self._restore()
-        self.book = TagBook(self.tags, self.last)
+        self.liveness = SourceLiveness(self.clock, self._death_delay_s())
+        self.book = TagBook(self.tags, self.last, self.liveness)
         self.sources: list[Source] = [
             make_source(source, self.config.gateway.id, settings.data_dir, self.clock)
             for source in self.config.sources
             if source.enabled
         ]
+        audit = CommandAudit(settings.data_dir)
+        self.commands = CommandDesk(self.tags, self.sources, audit, self.clock)
         self._membership = self._load_membership()
         self.sinks: list[Sink] = self._make_sinks()
         self.outlets.update({sink.name: self._make_outlet(sink) for sink in self.sinks})
@@ -149,14 +163,41 @@ class Gateway:
     def _make_sinks(self) -> list[Sink]:
         sinks: list[Sink] = []
         if self.config.sparkplug is not None:
-            sinks.append(
-                SparkplugSink(
-                    self.config.sparkplug, self.book, self.settings.data_dir, VERSION, self.clock
-                )
+            sparkplug = SparkplugSink(
+                self.config.sparkplug,
+                self.book,
+                self.settings.data_dir,
+                VERSION,
+                self.clock,
+                self._conventions(self.config.sparkplug),
             )
+            sparkplug.take_commands(self.commands)
+            sinks.append(sparkplug)
+        if self.config.uns is not None:
+            sinks.append(self._uns_sink(self.config.uns))
         if self.config.hub.enabled:
             sinks.append(HubSink(self._hub_access, self._hub_changed, self.book, self.clock))
         return sinks
+
+    def _death_delay_s(self) -> float:
+        return self.config.sparkplug.death_delay_s if self.config.sparkplug else 0.0
+
+    def _conventions(self, config: SparkplugConfig) -> Conventions:
+        return Conventions(
+            self.config.factoryplus,
+            (config.group, config.node),
+            self._document_sha256,
+            GatewayAlerts(self.sources, lambda: self.journal.last_loss_id, self.clock),
+            self.clock,
+        )
+
+    def _uns_sink(self, uns: UnsConfig) -> UnsSink:
+        sparkplug, factoryplus = self.config.sparkplug, self.config.factoryplus
+        assert sparkplug is not None, "checked: factoryplus needs sparkplug"
+        assert factoryplus is not None, "checked: uns needs factoryplus"
+        devices = device_identities(factoryplus, sparkplug.group, sparkplug.node)
+        client_id = f"fpe-uns-{sparkplug.group}/{sparkplug.node}"
+        return UnsSink(uns, devices, client_id, self.book, self.clock)
 
     def _make_outlet(self, sink: Sink) -> JournalOutlet:
         known = self.journal.cursors()
@@ -177,7 +218,10 @@ class Gateway:
             lose=self.intake.lose,
         )
         outlet = JournalOutlet(sink.name, cursor, (head, self.clock.wall_us()), side, rate)
+        outlet.is_live_only = sink.name == UNS
         self.intake.listeners.append(outlet.committed)
+        if sink.name == "sparkplug":
+            self.liveness.listeners.append(outlet.wake)
         return outlet
 
     def _parts(self) -> Parts:
@@ -194,6 +238,7 @@ class Gateway:
             sources=self.sources,
             sinks=self.sinks,
             outlets=self.outlets,
+            commands=self.commands,
             membership=lambda: self._membership,
         )
 
@@ -229,6 +274,7 @@ class Gateway:
             tasks.start_soon(_wait_for_signal, stopping)
             tasks.start_soon(self._run_intake, committed)
             tasks.start_soon(self._serve, ready)
+            tasks.start_soon(self._run_commands)
             async with anyio.create_task_group() as sinks:
                 for sink in self.sinks:
                     sinks.start_soon(self._run_sink, sink)
@@ -256,8 +302,11 @@ class Gateway:
         finally:
             committed.set()
 
+    async def _run_commands(self) -> None:
+        await supervise("commands", self.commands.run, self.clock, self._backoff(5.0))
+
     async def _run_source(self, source: Source) -> None:
-        port = IntakePort(source.name, self.intake, self.tags)
+        port = IntakePort(source.name, self.intake, self.tags, self.liveness)
         drive = partial(drive_source, source, port, self.clock, self._backoff(30.0))
         await supervise(f"source {source.name}", drive, self.clock, self._backoff(60.0))
 
@@ -304,6 +353,7 @@ class Gateway:
         self._web_reader.close()
         self.journal.close()
         self.auth.close()
+        self.commands.close()
         remove_runtime_file(self.settings.data_dir)
         logger().info("gateway.stopped")
 

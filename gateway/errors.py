@@ -5,8 +5,11 @@ GatewayError
 ├── JournalError       the journal cannot be opened, written or read
 │   ├── JournalLocked  another process owns it
 │   └── RowDamaged     a row fails its hash or does not decode
+├── AuditError         the audit of commands cannot be written or read
 ├── SourceError        a source cannot connect or subscribe; retried by the engine
+├── WriteRefusedError  a source does not carry out a write
 ├── SinkError          a sink cannot connect or send; retried by the engine
+│   └── SinkMovedError it leaves its server on purpose; the next attempt comes soon
 └── EnrolError         the hub refused, or is not the hub the code names
 """
 
@@ -52,6 +55,13 @@ class RowDamagedError(JournalError):
         self.times_us = times_us  # first and last source time, as far as the row's columns say
 
 
+class AuditError(GatewayError):
+    """Raised when the audit of commands cannot be written or read."""
+
+    code = "audit.failed"
+    retryable = True
+
+
 class SourceError(GatewayError):
     """Raised when a source cannot connect or subscribe; the engine tries again."""
 
@@ -64,6 +74,26 @@ class SinkError(GatewayError):
 
     code = "sink.failed"
     retryable = True
+
+
+class SinkMovedError(SinkError):
+    """Raised when a sink leaves its server on purpose: the engine calls it again at once."""
+
+    code = "sink.moved"
+
+
+class WriteRefusedError(GatewayError):
+    """Raised when a source does not carry out a write.
+
+    Attributes:
+        reason: why, as a stable word: it stands in the audit.
+    """
+
+    code = "source.write_refused"
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class EnrolError(GatewayError):

@@ -15,16 +15,17 @@ import anyio.to_thread
 import msgspec
 
 from contract.config import GatewayConfig
-from contract.mapping import metric_value
 from contract.sample import STATUS_SEVERITY_MASK
 from contract.upload import Loss, TagDefinition
 from gateway import strip
 from gateway.fleet.membership import Membership
+from gateway.flow.command_audit import AuditedCommand
+from gateway.flow.commands import CommandDesk
 from gateway.flow.intake import Committed, Intake
 from gateway.flow.outlet import JournalOutlet
 from gateway.flow.rowindex import RowIndex
 from gateway.flow.tags import TagTable
-from gateway.flow.view import TagBook
+from gateway.flow.view import TagBook, shown_value
 from gateway.journal.log import Journal
 from gateway.journal.reader import JournalReader
 from gateway.journal.trend import trend
@@ -47,12 +48,9 @@ from gateway.web.views import (
     TrendColumns,
 )
 from runtime.clock import Clock
-from sparkplug_b.datatype import DataType, unpack_array
-from sparkplug_b.errors import DecodeError
+from sparkplug_b.datatype import DataType
 
 RATE_WINDOW_S = 5.0
-ARRAY_ITEMS_SHOWN = 16
-TEXT_CHARS_SHOWN = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +69,7 @@ class Parts:
     sources: Sequence[Source]
     sinks: Sequence[Sink]
     outlets: Mapping[str, JournalOutlet]
+    commands: CommandDesk
     membership: Callable[[], Membership | None]
 
 
@@ -196,6 +195,7 @@ class RunningGateway:
             acknowledged_age_s=_age(report.last_acknowledged_s, now_s),
             in_flight=lanes.sent.confirmed - confirmed if lanes.is_open else 0,
             connects=report.connects,
+            commands=report.commands,
             retries=self._parts.outlets[name].retries_count,
         )
 
@@ -219,7 +219,8 @@ class RunningGateway:
         wanted = [s for s in statuses.values() if s.state != "off"]
         journal = self._journal(now_s)
         spark, hub = sinks.get("sparkplug"), sinks.get("hub")
-        keep_alive_s = parts.config.sparkplug.broker.keep_alive_s if parts.config.sparkplug else 15
+        brokers = parts.config.sparkplug.brokers if parts.config.sparkplug else []
+        keep_alive_s = max((broker.keep_alive_s for broker in brokers), default=15)
         spark_status, hub_status = statuses.get("sparkplug"), statuses.get("hub")
         cells = {
             "source": strip.source_cell(reports, self._values_per_s(), now_s),
@@ -297,7 +298,7 @@ class RunningGateway:
             data_type=DataType(definition.data_type).name,
             unit=definition.unit,
             address=definition.address,
-            value=None if last is None else _shown(definition, last),
+            value=None if last is None else shown_value(definition, last),
             status=0 if last is None else last.status,
             quality=_quality(last),
             time_us=0 if last is None else last.time_us,
@@ -313,7 +314,7 @@ class RunningGateway:
                 values.append(
                     LiveValue(
                         index=index,
-                        value=_shown(definition, last),
+                        value=shown_value(definition, last),
                         status=last.status,
                         time_us=last.time_us,
                     )
@@ -348,6 +349,10 @@ class RunningGateway:
         """Return the newest entries of the loss ledger, newest first."""
         return self._parts.reader.newest_losses(limit)
 
+    async def commands(self, limit: int) -> list[AuditedCommand]:
+        """Return the newest commands and what came of them. Raises AuditError."""
+        return await self._parts.commands.newest(limit)
+
     def config(self) -> GatewayConfig:
         """Return the configuration that runs; the web redacts its secrets."""
         return self._parts.config
@@ -373,24 +378,3 @@ def _quality(last: LastValue | None) -> Any:  # noqa: ANN401 - a literal of TagR
         return "never"
     severity = last.status & STATUS_SEVERITY_MASK
     return "good" if severity == 0 else "uncertain" if severity == 0x40000000 else "bad"
-
-
-def _shown(definition: TagDefinition, last: LastValue) -> float | int | bool | str | None:
-    """Return a value for a screen: numbers as they are, arrays and long texts cut."""
-    data_type = DataType(definition.data_type)
-    value = metric_value(data_type, last.value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, bytes):
-        if data_type >= DataType.INT8_ARRAY:
-            try:
-                items = unpack_array(data_type, value)
-            except DecodeError:
-                return f"{len(value)} bytes"
-            more = ", …" if len(items) > ARRAY_ITEMS_SHOWN else ""
-            return f"[{', '.join(str(i) for i in items[:ARRAY_ITEMS_SHOWN])}{more}]"
-        return f"{len(value)} bytes"
-    if isinstance(value, str):
-        return value[:TEXT_CHARS_SHOWN]
-    result: float | int | bool | str | None = value
-    return result

@@ -90,6 +90,10 @@ def broker_cell(
     if lag_s > 30:
         why = f"catching up: the oldest unsent row is {lag_s:.0f} s old"
         return Cell(state="Attention", figure=figure, reason=why, acknowledged_age_s=age_s)
+    if report.reason:
+        return Cell(
+            state="Attention", figure=figure, reason=report.reason, acknowledged_age_s=age_s
+        )
     return Cell(state="OK", figure=figure, acknowledged_age_s=age_s)
 
 

@@ -6,7 +6,9 @@ connection in order, so a PINGRESP proves that it has read everything sent befor
 (MQTT 3.1.1, 4.6). All PINGREQs of the connection, gmqtt's keep-alive ones too, go through ``fence``
 and are answered in order.
 
-Limits: ``write_buffer_bytes`` tells what the socket has not taken; the sender has to hold back.
+Clean session always, with MQTT 5 session expiry 0. TLS is 1.2 or newer, and the name is checked.
+Limits: ``write_buffer_bytes`` tells what the socket has not taken; the sender has to hold back. A
+packet larger than the broker takes is refused here, as are more QoS 1 messages than it takes.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 import logging
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlparse
@@ -26,19 +28,31 @@ from gmqtt.mqtt.handler import MQTTConnectError
 
 from contract.config import BrokerConfig
 from runtime.clock import Clock
+from runtime.mqtt_tls import MqttError, tls_context, tls_trouble
+
+__all__ = ["KeptSession", "MqttConnection", "MqttError", "Properties", "connect"]
 
 CONNECT_TIMEOUT_S = 10.0
 FENCE_TIMEOUT_S = 10.0
 SUBSCRIBE_TIMEOUT_S = 10.0
+Properties = Sequence[tuple[str, str]]
+
+SETTLE_TIMEOUT_S = 2.0
+PACKET_BYTES_MAX = 268_435_455
+"""Source: MQTT 3.1.1, 2.2.3: the largest remaining length."""
+DISCONNECT_WITH_WILL = 0x04
+"""Source: MQTT 5.0, 3.14.2.1."""
+_NOT_AUTHORISED = frozenset({4, 5, 134, 135})
+"""CONNACK codes. Source: MQTT 3.1.1, 3.2.2.3; MQTT 5.0, 3.2.2.2."""
 NO_RECONNECTS = -2
 """Below gmqtt's -1 for "without end"."""
 
 
-class MqttError(Exception):
-    """Raised when a connection cannot be made, is refused, or is over; the next one may hold."""
+class MqttTooLargeError(MqttError):
+    """Raised when a message is larger than the broker takes; the connection goes on."""
 
-    code = "mqtt.failed"
-    retryable = True
+    code = "mqtt.packet_too_large"
+    retryable = False
 
 
 # gmqtt logs a warning with a stack for each connection that ends; the reason is told by MqttError
@@ -62,9 +76,12 @@ class KeptSession:
 class MqttConnection:
     """A connection from CONNACK to its end. Made by ``connect``."""
 
-    def __init__(self, client: Client, clock: Clock) -> None:
+    def __init__(self, client: Client, clock: Clock, packet_bytes_max: int | None = None) -> None:
         self._client = client
         self._clock = clock
+        self._receive_max = 65_535
+        self._settling: list[anyio.Event] = []
+        self.packet_bytes_max = packet_bytes_max or PACKET_BYTES_MAX
         self._fences: deque[tuple[float, Callable[[], None]]] = deque()
         self._granted: dict[int, tuple[anyio.Event, list[int]]] = {}
         self.lost_reason = ""
@@ -78,10 +95,42 @@ class MqttConnection:
         """The connection is over; ``lost_reason`` says why."""
         return bool(self.lost_reason)
 
-    def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> None:
-        """Hand a message to the socket, in order. Raises MqttError when the connection is over."""
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = 0,
+        retain: bool = False,
+        user_properties: Properties = (),
+    ) -> None:
+        """Hand a message to the socket, in order. User properties need MQTT 5.0.
+
+        Raises:
+            MqttTooLargeError: the broker takes no packet of this size.
+            MqttError: the connection is over, or the broker takes not so many QoS 1 messages
+                before it has acknowledged some.
+        """
         self.check()
-        self._client.publish(Message(topic, payload, qos=qos, retain=retain))
+        limit = self.payload_bytes_max(topic, user_properties)
+        if len(payload) > limit:
+            raise MqttTooLargeError(
+                f"{topic}: {len(payload)} bytes are more than the broker takes ({limit})"
+            )
+        if qos and len(self._client._persistent_storage.get_all()) >= self._receive_max:  # noqa: SLF001 - pinned
+            raise MqttError(f"the broker has not acknowledged {self._receive_max} messages")
+        properties = {"user_property": user_properties} if user_properties else {}
+        self._client.publish(Message(topic, payload, qos=qos, retain=retain, **properties))
+
+    def payload_bytes_max(self, topic: str, user_properties: Properties = ()) -> int:
+        """Return how large a payload to a topic may be."""
+        # fixed header 5, length of the topic 2, packet id 2, length of the properties 1 to 4;
+        # each of these 5 and two texts, taken at UTF-8's longest (4 bytes a character)
+        limit = self.packet_bytes_max - len(topic.encode()) - 10
+        if user_properties:
+            characters = sum([len(name) + len(value) for name, value in user_properties])
+            limit -= 3 + 5 * len(user_properties) + 4 * characters
+        return limit
 
     def fence(self, passed: Callable[[], None]) -> None:
         """Send PINGREQ; ``passed`` is called when the broker has read all that was sent before."""
@@ -122,13 +171,44 @@ class MqttConnection:
         if not codes or codes[0] >= 0x80:
             raise MqttError(f"the broker refuses the subscription to {topic}")
 
-    async def close(self) -> None:
-        """Send DISCONNECT after everything before it, and close."""
+    async def settle(self) -> bool:
+        """Wait until the broker has read all that was sent, ``SETTLE_TIMEOUT_S`` at most.
+
+        Returns False when that is not known.
+        """
+        if self.lost_reason:
+            return False
+        read = False
+
+        def passed() -> None:
+            nonlocal read
+            read = True
+            done.set()
+
+        done = anyio.Event()
+        self._settling.append(done)
+        self.fence(passed)
+        with anyio.move_on_after(SETTLE_TIMEOUT_S):
+            await done.wait()
+        return read
+
+    def abandon(self) -> None:
+        """Cut the connection without DISCONNECT: the broker sends the Will."""
+        self.on_lost = lambda: None
+        self.lost_reason = self.lost_reason or "abandoned"
+        self._abort()
+
+    async def close(self, *, with_will: bool = False) -> None:
+        """Send DISCONNECT after everything before it, and close.
+
+        ``with_will`` lets a broker of MQTT 5 send the Will too; MQTT 3.1.1 has no such thing.
+        """
         self.on_lost = lambda: None
         if not self.lost_reason:
             self.lost_reason = "closed"
-            with anyio.move_on_after(2, shield=True):
-                await self._client.disconnect()
+            code = DISCONNECT_WITH_WILL if with_will else 0
+            with anyio.move_on_after(SETTLE_TIMEOUT_S, shield=True):
+                await self._client.disconnect(reason_code=code)
         self._abort()
 
     # -- gmqtt's callbacks ------------------------------------------------------------------------
@@ -171,14 +251,32 @@ class MqttConnection:
     def _answered(self, _client: Client, flags: int, _code: int, _properties: Any) -> None:  # noqa: ANN401
         self.session_present = bool(flags & 1)
 
-    def _disconnected(self, _client: Client, _packet: bytes) -> None:
-        self._lose("the broker closed the connection")
+    def _connected(self) -> None:
+        """Take over what the CONNACK says of the broker's limits (MQTT 5.0, 3.2.2.3)."""
+        handler = self._client._package_handler  # noqa: SLF001 - pinned, tested
+        said: dict[str, list[int]] = handler._connack_properties  # noqa: SLF001 - pinned, tested
+        self.packet_bytes_max = min(
+            self.packet_bytes_max, *said.get("maximum_packet_size", [PACKET_BYTES_MAX])
+        )
+        self._receive_max = said.get("receive_maximum", [65_535])[0]
+        # gmqtt lets it bound the ids of SUBSCRIBE too, and refuses all with a maximum of 2
+        handler.id_generator._max = 65_535  # noqa: SLF001 - pinned, tested
+
+    def _disconnected(self, _client: Client, packet: bytes) -> None:
+        inner = self._client._connection  # noqa: SLF001 - pinned, tested
+        cause = None if inner is None else inner._protocol._hard_reader.exception()  # noqa: SLF001
+        if isinstance(cause, ssl.SSLError):
+            self._lose(tls_trouble(cause))
+        else:
+            # the reason code of MQTT 5.0, 3.14.2.1
+            code = f" (reason 0x{packet[0]:02x})" if packet else ""
+            self._lose(f"the broker closed the connection{code}")
 
     def _lose(self, reason: str) -> None:
         if self.lost_reason:
             return
         self.lost_reason = reason
-        for done, _ in self._granted.values():
+        for done in [*self._settling, *(done for done, _ in self._granted.values())]:
             done.set()
         self._abort()
         self.on_lost()
@@ -204,7 +302,7 @@ async def connect(
     """Connect with a clean session, or a kept one, and the Will (topic, payload, QoS) if any.
 
     Raises:
-        MqttError: not reachable, refused, or no CONNACK within ``CONNECT_TIMEOUT_S``.
+        MqttError: not reachable, refused, not trusted, or no CONNACK within ``CONNECT_TIMEOUT_S``.
     """
     url = urlparse(broker.url)
     secure = url.scheme in {"mqtts", "ssl", "tls"}
@@ -221,7 +319,7 @@ async def connect(
     client.set_config({"reconnect_retries": NO_RECONNECTS})
     if broker.username is not None:
         client.set_auth_credentials(broker.username, broker.password)
-    connection = MqttConnection(client, clock)
+    connection = MqttConnection(client, clock, broker.packet_bytes_max)
     client.on_subscribe = connection._subscribed  # noqa: SLF001 - its own callbacks
     client.on_message = connection._received  # noqa: SLF001
     client.on_connect = connection._answered  # noqa: SLF001
@@ -229,27 +327,55 @@ async def connect(
         connection._keep(kept)  # noqa: SLF001
     client.on_disconnect = _disconnect_callback(connection)
     client._package_handler._handler_cache[0xD0] = connection._ponged  # noqa: SLF001 - PINGRESP
+    context = tls_context(broker) if secure else False
     try:
-        with anyio.fail_after(CONNECT_TIMEOUT_S):
+        with anyio.fail_after(CONNECT_TIMEOUT_S), anyio.CancelScope() as answering:
+            # gmqtt would wait for a CONNACK that cannot come any more
+            connection.on_lost = answering.cancel
             await client.connect(
                 url.hostname,
                 port,
-                ssl=_context(broker) if secure else False,
+                ssl=context,
                 keepalive=broker.keep_alive_s,
                 version=MQTTv50 if broker.version == "5.0" else MQTTv311,
             )
-    except MQTTConnectError as error:
+        if client._package_handler.has_error:  # noqa: SLF001 - it answered, then closed
+            client._package_handler.propagate_error()  # noqa: SLF001
+    except (MQTTConnectError, OSError) as error:
         connection._abort()  # noqa: SLF001
-        raise MqttError(f"{where} refuses the connection: {error}") from error
-    except TimeoutError as error:
-        connection._abort()  # noqa: SLF001
-        raise MqttError(f"{where} did not answer within {CONNECT_TIMEOUT_S:.0f} s") from error
-    except OSError as error:
-        raise MqttError(f"{where}: {error.strerror or error}") from error
-    connection.check()
+        raise MqttError(f"{where} {_trouble(error, secure=secure)}") from error
+    if connection.lost_reason:
+        why = f"{connection.lost_reason}{_hint_at_silence(broker, secure=secure)}"
+        raise MqttError(f"{where}, before it answered CONNECT: {why}")
+    connection.on_lost = lambda: None
+    connection._connected()  # noqa: SLF001
     # gmqtt's keep-alive timer sends PINGREQs of its own: each has to be a fence, or answers mix up
     client._connection._send_ping_request = lambda: connection.fence(lambda: None)  # noqa: SLF001
     return connection
+
+
+def _trouble(error: MQTTConnectError | OSError, *, secure: bool) -> str:
+    """Say why there is no connection, and what mends it."""
+    if isinstance(error, MQTTConnectError):
+        is_ours = error._code in _NOT_AUTHORISED  # noqa: SLF001 - it has no other name
+        hint = ": are username and password right?" if is_ours else ""
+        return f"refuses the connection: {error}{hint}"
+    if isinstance(error, TimeoutError) and not error.strerror:
+        return f"did not answer within {CONNECT_TIMEOUT_S:.0f} s"
+    if isinstance(error, ssl.SSLError):
+        return f"cannot be trusted: {tls_trouble(error)}"
+    is_reset = secure and isinstance(error, ConnectionResetError)
+    hint = "; does it speak TLS there?" if is_reset else ""
+    return f"cannot be reached: {error.strerror or error}{hint}"
+
+
+def _hint_at_silence(broker: BrokerConfig, *, secure: bool) -> str:
+    """Guess why a broker closes without a word; a TLS alert may get lost on the way."""
+    if not secure:
+        return "; is it a TLS port (mqtts://)?"
+    if broker.certificate_file is None:
+        return "; does it want a certificate of ours (certificate_file and key_file)?"
+    return "; does it accept our certificate_file?"
 
 
 def _disconnect_callback(connection: MqttConnection) -> Callable[..., None]:
@@ -257,7 +383,3 @@ def _disconnect_callback(connection: MqttConnection) -> Callable[..., None]:
         connection._disconnected(client, packet)  # noqa: SLF001 - its own callback
 
     return disconnected
-
-
-def _context(broker: BrokerConfig) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=broker.ca_file)

@@ -6,12 +6,20 @@ host's STATE (`state`), a host application's session (`host`).
 """
 
 from sparkplug_b.birth import BirthMetric, DeviceBirth
-from sparkplug_b.codec import decode, encode
+from sparkplug_b.birth_size import BirthFit
+from sparkplug_b.codec import decode, decode_columns, encode
 from sparkplug_b.columns import EncodedMetrics, MetricColumn, data_payload, encode_metrics
 from sparkplug_b.command import Command, CommandDrop
+from sparkplug_b.compression import COMPRESSED_UUID, CompressionAlgorithm, compressed
 from sparkplug_b.datatype import DataType, Quality, pack_array, unpack_array
 from sparkplug_b.decoder import DEFAULT_LIMITS, Limits, TypeTable
-from sparkplug_b.edge import EdgeNodeSession, OutboundMessage, SessionState, next_bd_seq
+from sparkplug_b.edge import (
+    EdgeNodeSession,
+    EdgeOptions,
+    OutboundMessage,
+    SessionState,
+    next_bd_seq,
+)
 from sparkplug_b.errors import (
     DecodeCause,
     DecodeError,
@@ -21,11 +29,13 @@ from sparkplug_b.errors import (
     EncodeError,
     NotBornError,
     NotConnectedError,
+    PacketTooLargeError,
     SessionError,
     SparkplugError,
     TopicError,
 )
 from sparkplug_b.host import HostSession, HostSessionState
+from sparkplug_b.host_drops import Dropped
 from sparkplug_b.host_event import (
     CommandToSend,
     DeviceOffline,
@@ -41,6 +51,7 @@ from sparkplug_b.host_event import (
 )
 from sparkplug_b.host_node import HostNode
 from sparkplug_b.host_scope import HostScope
+from sparkplug_b.metric_columns import MetricColumns
 from sparkplug_b.payload import (
     DataSet,
     MetaData,
@@ -54,6 +65,7 @@ from sparkplug_b.payload import (
     Value,
 )
 from sparkplug_b.state import HostState, PrimaryHost, parse_state
+from sparkplug_b.timestamp import TimestampUnit, normalise_ms
 from sparkplug_b.topic import (
     StateTopic,
     Topic,
@@ -68,11 +80,14 @@ from sparkplug_b.topic import (
 )
 
 __all__ = [
+    "COMPRESSED_UUID",
     "DEFAULT_LIMITS",
+    "BirthFit",
     "BirthMetric",
     "Command",
     "CommandDrop",
     "CommandToSend",
+    "CompressionAlgorithm",
     "DataSet",
     "DataType",
     "DecodeCause",
@@ -81,9 +96,11 @@ __all__ = [
     "DeviceOffline",
     "DeviceOnline",
     "DeviceStateError",
+    "Dropped",
     "DuplicateAliasError",
     "DuplicateNameError",
     "EdgeNodeSession",
+    "EdgeOptions",
     "EncodeError",
     "EncodedMetrics",
     "HostDrop",
@@ -99,6 +116,7 @@ __all__ = [
     "MetaData",
     "Metric",
     "MetricColumn",
+    "MetricColumns",
     "MetricValues",
     "NodeOffline",
     "NodeOnline",
@@ -106,6 +124,7 @@ __all__ = [
     "NotConnectedError",
     "OfflineReason",
     "OutboundMessage",
+    "PacketTooLargeError",
     "Parameter",
     "Payload",
     "PrimaryHost",
@@ -118,6 +137,7 @@ __all__ = [
     "SparkplugError",
     "StateTopic",
     "Template",
+    "TimestampUnit",
     "Topic",
     "TopicError",
     "TypeTable",
@@ -126,13 +146,16 @@ __all__ = [
     "check_id",
     "check_metric_name",
     "check_metric_names",
+    "compressed",
     "data_payload",
     "decode",
+    "decode_columns",
     "device_topic",
     "encode",
     "encode_metrics",
     "next_bd_seq",
     "node_topic",
+    "normalise_ms",
     "pack_array",
     "parse_state",
     "parse_topic",

@@ -13,6 +13,7 @@ import msgspec
 from sparkplug_b.datatype import DataType
 from sparkplug_b.errors import DuplicateAliasError, DuplicateNameError, EncodeError
 from sparkplug_b.payload import MetaData, Metric, PropertySet, PropertyValue, Template, Value
+from sparkplug_b.topic import has_control_character
 
 _NOT_METRIC_TYPES = frozenset({DataType.UNKNOWN, DataType.PROPERTY_SET, DataType.PROPERTY_SET_LIST})
 
@@ -65,6 +66,8 @@ class AliasBook:
     def claim(self, scope: str | None, aliases: Iterator[tuple[int, str]]) -> None:
         """Book aliases with the names of their metrics: all of them or, raising, none.
 
+        Source: Sparkplug 3.0, tck-id-payloads-alias-uniqueness.
+
         Raises:
             DuplicateAliasError: sparkplug.duplicate_alias.
         """
@@ -83,15 +86,21 @@ class AliasBook:
 def born_scope(birth: DeviceBirth) -> BornScope:
     """Return the tables of a birth.
 
+    Source: Sparkplug 3.0, tck-id-payloads-name-requirement, -metric-datatype-req,
+    -metric-datatype-value, -alias-birth-requirement.
+
     Raises:
         DuplicateNameError: sparkplug.duplicate_name.
-        EncodeError: sparkplug.encode, for an empty name or a type that is not a metric's.
+        EncodeError: sparkplug.encode, for an empty name, one with control characters, or a type
+            that is not a metric's.
     """
     types: dict[int | str, DataType] = {}
     name_of_alias: dict[int, str] = {}
     for metric in birth.metrics:
         if not metric.name:
             raise EncodeError("a metric needs a name")
+        if has_control_character(metric.name):
+            raise EncodeError("a name must not contain control characters", field=metric.name)
         if metric.name in types:
             raise DuplicateNameError(metric.name)
         if metric.data_type in _NOT_METRIC_TYPES:
@@ -115,15 +124,20 @@ def aliases_of(birth: DeviceBirth) -> Iterator[tuple[int, str]]:
 def birth_metrics(birth: DeviceBirth, *controls: Metric) -> tuple[Metric, ...]:
     """Return the metrics of a birth payload, `controls` among them, in order of time.
 
-    Source: Sparkplug 3.0, tck-id-operational-behavior-data-publish-nbirth-order: metrics that are
-    not historical stand in chronological order.
+    Source: Sparkplug 3.0, tck-id-operational-behavior-data-publish-nbirth-order, -dbirth-order:
+    metrics that are not historical stand in chronological order.
     """
-    metrics = [*controls, *map(_metric, birth.metrics)]
+    metrics = [*controls, *map(metric_of, birth.metrics)]
     metrics.sort(key=lambda metric: metric.time_ms or 0)
     return tuple(metrics)
 
 
-def _metric(metric: BirthMetric) -> Metric:
+def metric_of(metric: BirthMetric) -> Metric:
+    """Return a metric of a birth as it is encoded.
+
+    Source: Sparkplug 3.0, tck-id-operational-behavior-data-publish-nbirth-values, -dbirth-values;
+    tck-id-payloads-name-birth-data-requirement, tck-id-topics-nbirth-metrics, -dbirth-metrics.
+    """
     properties = metric.properties
     return Metric(
         name=metric.name,

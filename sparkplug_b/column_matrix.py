@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparkplug_b.column_rows import quality_field
-from sparkplug_b.column_wire import HISTORICAL, NULL, WireColumn
+from sparkplug_b.column_wire import NULL, WireColumn
 
 Bytes2D = NDArray[np.uint8]
 Widths = NDArray[np.int64]
@@ -41,10 +41,10 @@ def encode_matrix(column: WireColumn) -> tuple[bytes, NDArray[np.int64]]:
         _constant(b"\x10"),
         _varints(column.alias),
         _constant(b"\x18"),
-        _varints(column.time_ms.view(np.uint64)),
+        _varints(column.timestamp.view(np.uint64)),
     ]
-    if column.is_historical:
-        pieces.append(_constant(HISTORICAL))
+    if column.flags:
+        pieces.append(_constant(column.flags))
     if column.null is not None:
         pieces.append(_constant(NULL, column.null))
     if column.quality is not None:

@@ -8,8 +8,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from sparkplug_b.column_wire import HISTORICAL, NULL, WireColumn, varint
+from sparkplug_b.column_wire import NULL, WireColumn, varint
 from sparkplug_b.datatype import DataType, Quality
+from sparkplug_b.errors import EncodeError
+from sparkplug_b.timestamp import NS_TIMESTAMP_MIN
 
 _PACK_DOUBLE = struct.Struct("<d").pack
 _PACK_FLOAT = struct.Struct("<f").pack
@@ -20,10 +22,15 @@ _QUALITY_INT32 = bytes((DataType.INT32,))
 def quality_field(quality: int) -> bytes:
     """Return the `properties` field with the one Int32 property `Quality`; empty when good.
 
-    Source: Sparkplug 3.0, tck-id-payloads-propertyset-quality-value-type.
+    Source: Sparkplug 3.0, tck-id-payloads-propertyset-quality-value-type, -quality-value-value.
+
+    Raises:
+        EncodeError: sparkplug.encode, for another quality than bad, good or stale.
     """
     if quality == Quality.GOOD:
         return b""
+    if quality not in {Quality.BAD, Quality.STALE}:
+        raise EncodeError(f"{quality} is no Quality", field="quality")
     value = b"\x08" + _QUALITY_INT32 + b"\x18" + varint(quality & 0xFFFFFFFF)
     body = b"\x0a\x07Quality\x12" + varint(len(value)) + value
     return b"\x4a" + varint(len(body)) + body
@@ -35,12 +42,12 @@ def encode_rows(column: WireColumn) -> tuple[bytes, NDArray[np.int64]]:
     rows: list[bytes] = []
     ends: list[int] = []
     end = 0
-    last_ms, time_field = -1, b""
-    for alias, time_ms, field in zip(
-        column.alias.tolist(), column.time_ms.tolist(), fields, strict=True
+    last, time_field = -1, b""
+    for alias, timestamp, field in zip(
+        column.alias.tolist(), column.timestamp.tolist(), fields, strict=True
     ):
-        if time_ms != last_ms:
-            last_ms, time_field = time_ms, _time_field(time_ms)
+        if timestamp != last:
+            last, time_field = timestamp, _time_field(timestamp)
         row = _alias_field(alias) + time_field + field
         size = len(row)
         head = bytes((0x12, size)) if size < 0x80 else b"\x12" + varint(size)
@@ -60,15 +67,15 @@ def _time_high(high: int) -> bytes:
     return varint(high)
 
 
-def _time_field(time_ms: int) -> bytes:
-    high = time_ms >> 14  # changes every 16 s
-    if high == 0:
-        return b"\x18" + varint(time_ms)
-    return bytes((0x18, time_ms & 0x7F | 0x80, time_ms >> 7 & 0x7F | 0x80)) + _time_high(high)
+def _time_field(timestamp: int) -> bytes:
+    high = timestamp >> 14  # in ms it changes every 16 s
+    if high == 0 or timestamp >= NS_TIMESTAMP_MIN:
+        return b"\x18" + varint(timestamp)
+    return bytes((0x18, timestamp & 0x7F | 0x80, timestamp >> 7 & 0x7F | 0x80)) + _time_high(high)
 
 
 def _value_fields(column: WireColumn) -> list[bytes]:
-    """Return what follows the timestamp: is_historical, is_null, properties, value."""
+    """Return what follows the timestamp: flags, is_null, properties, value."""
     values, tag = column.values, column.tag
     if isinstance(values, list):
         fields = [b"".join((tag, varint(len(value)), value)) for value in values]
@@ -90,6 +97,7 @@ def _value_fields(column: WireColumn) -> list[bytes]:
         fields = [
             NULL + field if gone else field for field, gone in zip(fields, nulls, strict=True)
         ]
-    if column.is_historical:
-        fields = [HISTORICAL + field for field in fields]
+    if column.flags:
+        flags = column.flags
+        fields = [flags + field for field in fields]
     return fields

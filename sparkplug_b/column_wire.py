@@ -17,6 +17,7 @@ from sparkplug_b.datatype import INTEGER_RANGE, STRING_TYPES, WIRE_FIELD, DataTy
 from sparkplug_b.errors import EncodeError
 
 HISTORICAL: Final = b"\x28\x01"
+TRANSIENT: Final = b"\x30\x01"
 NULL: Final = b"\x38\x01"
 _TAG_OF_FIELD: Final = {
     "int_value": b"\x50",
@@ -36,19 +37,21 @@ class WireColumn:
     """A checked column.
 
     Attributes:
+        timestamp: in the unit of the wire.
         tag: tag bytes of the value field.
         values: '<f4' or '<f8' (fixed), bool, uint64 (varints), or the bytes of a text or blob.
         quality: None when every row is good.
         null: None when no row is null.
+        flags: the fields `is_historical` and `is_transient`, the same in every row; may be empty.
     """
 
     alias: NDArray[np.uint64]
-    time_ms: NDArray[np.int64]
+    timestamp: NDArray[np.int64]
     tag: bytes
     values: WireValues
     quality: NDArray[np.int32] | None
     null: NDArray[np.bool_] | None
-    is_historical: bool
+    flags: bytes
 
 
 def varint(number: int) -> bytes:

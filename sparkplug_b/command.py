@@ -46,7 +46,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
         name: name of the metric, also where the command came by alias.
         data_type: the metric's data type as the birth gave it.
         value: fits `data_type`; None: the host asks for null.
-        time_ms: the metric's timestamp, else the payload's; None: the host sent none.
+        time_ms: the metric's timestamp, else the payload's; None: the host sent none. A host that
+            counts in ns is read right (`normalise_ms`).
     """
 
     kind: Literal["rebirth", "write"]
@@ -63,7 +64,8 @@ def read_commands(
 ) -> tuple[list[Command], list[CommandDrop]]:
     """Read a command payload against the birth of its node or device (None: not born)."""
     try:
-        message = decode(payload, types=scope.types if scope else None, limits=COMMAND_LIMITS)
+        types = scope.types if scope else None
+        message = decode(payload, types=types, limits=COMMAND_LIMITS, normalise=True, inflate=True)
     except DecodeError:
         return [], ["malformed"]
     commands: list[Command] = []

@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from sparkplug_b.datatype import ARRAY_TYPES, WIRE_FIELD, DataType, Scalar, unpack_array
+from sparkplug_b.datatype import (
+    ARRAY_TYPES,
+    INTEGER_RANGE,
+    WIRE_FIELD,
+    DataType,
+    Scalar,
+    unpack_array,
+)
 from sparkplug_b.errors import DecodeError
+from sparkplug_b.metric_columns import MetricColumns, empty_columns
 from sparkplug_b.payload import (
     DataSet,
     MetaData,
@@ -25,6 +33,7 @@ from sparkplug_b.payload import (
     Value,
 )
 from sparkplug_b.scalar import from_wire
+from sparkplug_b.timestamp import normalise_ms
 
 if TYPE_CHECKING:
     from sparkplug_b import sparkplug_b_pb2 as pb
@@ -55,6 +64,17 @@ _TYPE_OF_NUMBER: Final = {int(data_type): data_type for data_type in DataType}
 _METADATA_FIELDS: Final = MetaData.__struct_fields__
 _NO_TYPES: Final[TypeTable] = {}
 _SCALAR_FIELDS: Final = frozenset(WIRE_FIELD.values())
+_INTEGER_FIELDS: Final = ("int_value", "long_value")
+#: Types whose value stands in the field as it is, if not above `_NUMBER_MAX` (two's complement).
+_FIELDS_OF_NUMBER: Final[dict[DataType | None, tuple[str, ...]]] = {
+    **dict.fromkeys(INTEGER_RANGE, _INTEGER_FIELDS),
+    DataType.FLOAT: ("float_value",),
+    DataType.DOUBLE: ("double_value",),
+    DataType.BOOLEAN: ("boolean_value",),
+}
+_NUMBER_MAX: Final[dict[DataType | None, int]] = {
+    data_type: high for data_type, (_, high) in INTEGER_RANGE.items()
+}
 
 
 def _text(value: str) -> str:
@@ -69,56 +89,92 @@ def _data_type(number: int) -> DataType:
 
 
 class Reader:
-    """Reads one parsed payload and counts what it costs."""
+    """Reads one parsed payload and counts what it costs.
 
-    def __init__(self, types: TypeTable, limits: Limits) -> None:
+    Attributes:
+        items_left_count: of `Limits.items_count_max`.
+    """
+
+    def __init__(self, types: TypeTable, limits: Limits, *, normalise: bool = False) -> None:
         self._types = types
+        self._is_normalised = normalise
         self._depth_max = limits.depth_max
         self._metrics_left_count = limits.metrics_count_max
-        self._items_left_count = limits.items_count_max
+        self.items_left_count = limits.items_count_max
 
     def payload(self, message: pb.Payload) -> Payload:
         """Read the whole payload; raises DecodeError."""
+        return self._envelope(message, self._metrics(message.metrics, self._types, 0))
+
+    def columns(self, message: pb.Payload) -> MetricColumns:
+        """Read the whole payload as columns, no object per metric; raises what `payload` does."""
+        messages = message.metrics
+        self._take_metrics(len(messages))
+        found = empty_columns()
+        types = self._types
+        for row, metric in enumerate(messages):
+            name, alias, data_type, known = self._identity(metric, types)
+            is_null = metric.is_null
+            field = None if is_null else metric.WhichOneof("value")
+            value = None if field is None else self._value(metric, field, known, 0)
+            found.names.append(name)
+            found.aliases.append(alias)
+            found.times_ms.append(self._time_ms(metric))
+            found.data_types.append(data_type)
+            found.values.append(value)
+            found.is_null.append(is_null)
+            found.is_historical.append(metric.is_historical)
+            found.is_transient.append(metric.is_transient)
+            if metric.HasField("metadata"):
+                found.metadata[row] = self._metadata(metric.metadata)
+            if metric.HasField("properties"):
+                found.properties[row] = self._properties(metric.properties, 0)
+        found.wrap(self._envelope(message, ()))
+        return found
+
+    def _envelope(self, message: pb.Payload, metrics: tuple[Metric, ...]) -> Payload:
         has = message.HasField
         return Payload(
-            timestamp_ms=message.timestamp if has("timestamp") else None,
-            metrics=self._metrics(message.metrics, self._types, 0),
+            timestamp_ms=self._time_ms(message),
+            metrics=metrics,
             seq=message.seq if has("seq") else None,
             uuid=_text(message.uuid) if has("uuid") else None,
             body=message.body if has("body") else None,
         )
 
+    def _time_ms(self, message: pb.Payload | pb.Payload.Metric) -> int | None:
+        timestamp: int = message.timestamp
+        if not timestamp:
+            return 0 if message.HasField("timestamp") else None
+        return normalise_ms(timestamp) if self._is_normalised else timestamp
+
     def _take(self, item_count: int) -> None:
-        self._items_left_count -= item_count
-        if self._items_left_count < 0:
+        self.items_left_count -= item_count
+        if self.items_left_count < 0:
             raise DecodeError("too_many", "cells, properties or array elements")
+
+    def _take_metrics(self, metric_count: int) -> None:
+        self._metrics_left_count -= metric_count
+        if self._metrics_left_count < 0:
+            raise DecodeError("too_many", "metrics")
 
     def _check_depth(self, depth: int) -> None:
         if depth > self._depth_max:
             raise DecodeError("too_deep", f"nested deeper than {self._depth_max}")
 
     def _metrics(self, messages: Any, types: TypeTable, depth: int) -> tuple[Metric, ...]:  # noqa: ANN401 - upb's list
-        self._metrics_left_count -= len(messages)
-        if self._metrics_left_count < 0:
-            raise DecodeError("too_many", "metrics")
+        self._take_metrics(len(messages))
         return tuple([self._metric(message, types, depth) for message in messages])
 
     def _metric(self, message: pb.Payload.Metric, types: TypeTable, depth: int) -> Metric:
         has = message.HasField
-        name = _text(message.name) if has("name") else None
-        alias = message.alias if has("alias") else None
-        data_type = _data_type(message.datatype) if has("datatype") else None
-        known = data_type
-        if not known and types:  # absent, or UNKNOWN
-            known = types.get(alias) if alias is not None else None
-            if known is None and name is not None:
-                known = types.get(name)
+        name, alias, data_type, known = self._identity(message, types)
         is_null = message.is_null
         field = None if is_null else message.WhichOneof("value")
         return Metric(
             name=name,
             alias=alias,
-            time_ms=message.timestamp if has("timestamp") else None,
+            time_ms=self._time_ms(message),
             data_type=data_type,
             value=None if field is None else self._value(message, field, known, depth),
             is_null=is_null,
@@ -128,9 +184,28 @@ class Reader:
             properties=self._properties(message.properties, depth) if has("properties") else None,
         )
 
+    def _identity(
+        self, message: pb.Payload.Metric, types: TypeTable
+    ) -> tuple[str | None, int | None, DataType | None, DataType | None]:
+        """Return name, alias, the data type as sent, and the data type as known."""
+        has = message.HasField
+        name = _text(message.name) if has("name") else None
+        alias = message.alias or (0 if has("alias") else None)
+        data_type = _data_type(message.datatype) if has("datatype") else None
+        known = data_type
+        if not known and types:  # absent, or UNKNOWN
+            known = types.get(alias) if alias is not None else None
+            if known is None and name is not None:
+                known = types.get(name)
+        return name, alias, data_type, known
+
     def _value(
         self, message: pb.Payload.Metric, field: str, data_type: DataType | None, depth: int
     ) -> Value | None:
+        if field in _FIELDS_OF_NUMBER.get(data_type, ()):
+            number: Scalar = getattr(message, field)
+            if number <= _NUMBER_MAX.get(data_type, number):  # type: ignore[operator]
+                return number
         if field == "dataset_value" and data_type in {DataType.DATASET, DataType.UNKNOWN, None}:
             return self._dataset(message.dataset_value)
         if field == "template_value" and data_type in {DataType.TEMPLATE, DataType.UNKNOWN, None}:

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Final, Literal
-
-import msgspec
+from typing import Final
 
 from sparkplug_b.birth import (
     AliasBook,
@@ -23,65 +21,42 @@ from sparkplug_b.birth import (
     BornScope,
     DeviceBirth,
     aliases_of,
-    birth_metrics,
     born_scope,
 )
-from sparkplug_b.codec import encode
-from sparkplug_b.columns import data_payload
+from sparkplug_b.birth_size import packet_bytes
 from sparkplug_b.command import NODE_REBIRTH, Command, CommandDrop, read_commands
-from sparkplug_b.datatype import DataType
+from sparkplug_b.edge_message import (
+    BD_SEQ,
+    EdgeMessages,
+    EdgeOptions,
+    OutboundMessage,
+    SessionState,
+    next_bd_seq,
+)
 from sparkplug_b.errors import (
     DeviceStateError,
     DuplicateNameError,
     NotBornError,
     NotConnectedError,
+    PacketTooLargeError,
     SessionError,
     TopicError,
 )
-from sparkplug_b.payload import Metric, Payload
-from sparkplug_b.topic import (
-    NAMESPACE,
-    Topic,
-    check_id,
-    device_topic,
-    node_topic,
-    parse_topic,
-    state_topic,
-)
+from sparkplug_b.template import Definitions, check_device_templates, check_templates
+from sparkplug_b.topic import NAMESPACE, Topic, check_id, node_topic, parse_topic, state_topic
 
 __all__ = [
+    "BD_SEQ",
     "BirthMetric",
     "Command",
     "CommandDrop",
     "DeviceBirth",
     "EdgeNodeSession",
+    "EdgeOptions",
     "OutboundMessage",
     "SessionState",
     "next_bd_seq",
 ]
-
-BD_SEQ: Final = "bdSeq"
-SessionState = Literal["offline", "connected", "born"]
-
-
-class OutboundMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """One MQTT message to publish, or the Will."""
-
-    topic: str
-    payload: bytes
-    qos: int
-    retain: bool
-
-
-def next_bd_seq(last: int | None) -> int:
-    """Return the bdSeq of the next CONNECT: 0 the first time ever, 255 goes to 0.
-
-    Source: Sparkplug 3.0, tck-id-payloads-ndeath-bdseq, -message-flow-edge-node-birth-publish-*.
-    """
-    if last is None:
-        return 0
-    assert 0 <= last <= 255
-    return (last + 1) % 256
 
 
 class EdgeNodeSession:
@@ -100,6 +75,7 @@ class EdgeNodeSession:
         bd_seq: int,
         payload_uuid: str | None = None,
         primary_host_id: str | None = None,
+        options: EdgeOptions | None = None,
     ) -> None:
         """Store the identity.
 
@@ -109,27 +85,34 @@ class EdgeNodeSession:
             bd_seq: 0 to 255, stored before the CONNECT that uses it.
             payload_uuid: written to births, data and device deaths.
             primary_host_id: adds its STATE topic to the subscriptions.
+            options: how to write; None: as Sparkplug 3.0 says.
 
         Raises:
             TopicError: sparkplug.topic, when an id is not allowed.
         """
-        assert 0 <= bd_seq <= 255
-        check_id(group_id, what="group id")
-        check_id(node_id, what="edge node id")
+        self._options = EdgeOptions() if options is None else options
+        self._messages = EdgeMessages(
+            group_id,
+            node_id,
+            bd_seq=bd_seq,
+            payload_uuid=payload_uuid,
+            options=self._options,
+        )
         if primary_host_id is not None:
             check_id(primary_host_id, what="host id")
         self.bd_seq: Final = bd_seq
         self.command_drops: Counter[CommandDrop] = Counter()
         self._group_id = group_id
         self._node_id = node_id
-        self._payload_uuid = payload_uuid
         self._primary_host_id = primary_host_id
+        self._packet_bytes_max = self._options.packet_bytes_max
         self._state: SessionState = "offline"
         self._is_over = False
         self._seq = 0
         self._birth_count = 0
         self._aliases = AliasBook()
         self._born: dict[str | None, BornScope] = {}
+        self._definitions: Definitions = {}
 
     @property
     def state(self) -> SessionState:
@@ -142,27 +125,48 @@ class EdgeNodeSession:
         return self._seq
 
     def will(self, now_ms: int) -> OutboundMessage:
-        """Return the Will for the CONNECT of this session: NDEATH, QoS 1, not retained."""
-        return self._node_death(now_ms)
+        """Return the Will for the CONNECT of this session: NDEATH, QoS 1, not retained.
 
-    def connected(self) -> None:
+        The CONNECT is the caller's: Clean Session, in MQTT 5 Clean Start and expiry 0
+        (tck-id-principles-persistence-clean-session-311, -50).
+
+        Source: Sparkplug 3.0, tck-id-payloads-ndeath-will-message, -will-message-qos,
+        -will-message-retain; tck-id-message-flow-edge-node-birth-publish-will-message, -topic,
+        -payload, -payload-bdSeq, -qos, -will-retained.
+        """
+        return self._messages.node_death(now_ms)
+
+    def connected(self, *, packet_bytes_max: int | None = None) -> None:
         """Note the CONNACK.
+
+        Args:
+            packet_bytes_max: Maximum Packet Size of an MQTT 5 CONNACK; None: it named none.
 
         Raises:
             SessionError: sparkplug.session, when the session was connected before.
         """
+        limits = (packet_bytes_max, self._options.packet_bytes_max)
+        self._packet_bytes_max = min((one for one in limits if one is not None), default=None)
         if self._state != "offline" or self._is_over:
             raise SessionError("a session connects once; the next CONNECT needs a new bdSeq")
         self._state = "connected"
 
     def disconnected(self) -> None:
-        """Note the loss of the connection: the session is over, the broker sends the Will."""
+        """Note the loss of the connection: the session is over, the broker sends the Will.
+
+        The next CONNECT is a new session with the next bdSeq.
+        """
         self._state = "offline"
         self._is_over = True
         self._born.clear()
 
     def subscriptions(self) -> list[tuple[str, int]]:
-        """Return (topic filter, QoS) to subscribe, before the births."""
+        """Return (topic filter, QoS) to subscribe, before the births.
+
+        Source: Sparkplug 3.0, tck-id-message-flow-edge-node-ncmd-subscribe,
+        tck-id-message-flow-device-dcmd-subscribe,
+        tck-id-message-flow-edge-node-birth-publish-phid-wait-id.
+        """
         devices = f"{NAMESPACE}/{self._group_id}/DCMD/{self._node_id}/+"
         found = [(node_topic(self._group_id, "NCMD", self._node_id), 1), (devices, 1)]
         if self._primary_host_id is not None:
@@ -175,13 +179,23 @@ class EdgeNodeSession:
         """Return NBIRTH (seq 0) and a DBIRTH per device; also the answer to a rebirth request.
 
         bdSeq (Int64) and Node Control/Rebirth (false, no alias) are added to the node's metrics.
-        Messages are made as they are taken. The session is `born`, and takes data, when all are.
+        Messages are made as they are taken; where there is a greatest packet, all are made and
+        measured at once. The session is `born`, and takes data, when all are taken.
+
+        Source: Sparkplug 3.0, tck-id-principles-birth-certificates-order,
+        tck-id-topics-nbirth-seq-num, tck-id-payloads-sequence-num-req-nbirth,
+        tck-id-topics-dbirth-seq, tck-id-payloads-dbirth-order, tck-id-payloads-dbirth-seq-inc,
+        tck-id-message-flow-edge-node-birth-publish-connect, -nbirth-topic, -nbirth-payload-bdSeq,
+        -nbirth-payload-seq; tck-id-message-flow-device-birth-publish-nbirth-wait, -dbirth-topic,
+        -dbirth-payload-seq; tck-id-operational-behavior-data-commands-rebirth-action-1, -2, -3.
 
         Raises:
             NotConnectedError: sparkplug.not_connected.
+            PacketTooLargeError: sparkplug.packet_too_large, before anything changed.
             DuplicateAliasError: sparkplug.duplicate_alias, before anything changed.
             DuplicateNameError: sparkplug.duplicate_name, before anything changed.
-            EncodeError: sparkplug.encode; from the iterator when a value does not fit its type.
+            EncodeError: sparkplug.encode, before anything changed, for names, types and templates;
+                from the iterator when a value does not fit its type and no packet is limited.
         """
         self._need_connected()
         assert node.device_id is None
@@ -194,21 +208,31 @@ class EdgeNodeSession:
                 raise DeviceStateError(device_id, "stands twice in one birth")
             scopes[device_id] = born_scope(device)
             aliases.claim(device_id, aliases_of(device))
+        definitions = check_templates(node, devices)
+        births = [node, *devices]
+        messages = self._made(births, now_ms)
+        if self._packet_bytes_max is not None:
+            messages = iter([*messages])
         self._aliases = aliases
+        self._definitions = definitions
         self._born = {}
         self._state = "connected"
         self._seq = 0
         self._birth_count += 1
-        return self._births([node, *devices], scopes, now_ms)
+        return self._births(births, scopes, messages)
 
     def device_birth(self, device: DeviceBirth, now_ms: int) -> OutboundMessage:
         """Return the DBIRTH of a device that comes up after the births.
+
+        Source: Sparkplug 3.0, tck-id-topics-dbirth-seq,
+        tck-id-message-flow-device-birth-publish-nbirth-wait, -dbirth-match-edge-node-topic.
 
         Raises:
             NotBornError: sparkplug.not_born.
             DeviceStateError: sparkplug.device_state, when it is born: send its death first.
             DuplicateAliasError: sparkplug.duplicate_alias.
             DuplicateNameError: sparkplug.duplicate_name.
+            PacketTooLargeError: sparkplug.packet_too_large; the device stays unborn.
             EncodeError: sparkplug.encode; the device stays unborn.
         """
         self._need_born()
@@ -216,7 +240,8 @@ class EdgeNodeSession:
         if device_id in self._born:
             raise DeviceStateError(device_id, "is born: a DBIRTH needs a DDEATH before it")
         scope = born_scope(device)
-        message = self._birth_message(device, now_ms)
+        check_device_templates(device, self._definitions)
+        message = self._birth(device, self._seq, now_ms)
         self._aliases.claim(device_id, aliases_of(device))
         self._born[device_id] = scope
         self._advance_seq()
@@ -225,52 +250,65 @@ class EdgeNodeSession:
     def device_death(self, device_id: str, now_ms: int) -> OutboundMessage:
         """Return the DDEATH of a born device.
 
+        Source: Sparkplug 3.0, tck-id-operational-behavior-device-ddeath,
+        tck-id-topics-ddeath-seq-num, tck-id-payloads-ddeath-seq-inc.
+
         Raises:
             NotBornError: sparkplug.not_born.
             DeviceStateError: sparkplug.device_state, when it is not born.
         """
         self._need_born()
         self._need_device(device_id)
-        topic = device_topic(self._group_id, "DDEATH", self._node_id, device_id)
-        payload = encode(Payload(timestamp_ms=now_ms, seq=self._seq, uuid=self._payload_uuid))
+        message = self._messages.device_death(device_id, self._seq, now_ms)
         del self._born[device_id]
         self._aliases.release(device_id)
         self._advance_seq()
-        return OutboundMessage(topic=topic, payload=payload, qos=0, retain=False)
+        return message
 
     def data(self, device_id: str | None, body: bytes, now_ms: int) -> OutboundMessage:
         """Wrap encoded metrics (`encode_metrics`) as NDATA (`device_id` None) or DDATA.
 
+        Source: Sparkplug 3.0, tck-id-topics-ndata-seq-num, tck-id-topics-ddata-seq-num,
+        tck-id-payloads-ndata-order, tck-id-payloads-ddata-order, tck-id-payloads-ndata-seq-inc,
+        tck-id-payloads-ddata-seq-inc,
+        tck-id-payloads-sequence-num-always-included, -incrementing.
+
         Raises:
             NotBornError: sparkplug.not_born.
+            PacketTooLargeError: sparkplug.packet_too_large; no seq is taken.
             DeviceStateError: sparkplug.device_state, when the device is not born.
         """
         self._need_born()
-        if device_id is None:
-            topic = node_topic(self._group_id, "NDATA", self._node_id)
-        else:
+        if device_id is not None:
             self._need_device(device_id)
-            topic = device_topic(self._group_id, "DDATA", self._node_id, device_id)
-        payload = data_payload(body, timestamp_ms=now_ms, seq=self._seq, uuid=self._payload_uuid)
+        message = self._messages.data(device_id, body, self._seq, now_ms)
+        self._check_size(message, "NDATA" if device_id is None else "DDATA", device_id)
         self._advance_seq()
-        return OutboundMessage(topic=topic, payload=payload, qos=0, retain=False)
+        return message
 
     def death(self, now_ms: int) -> OutboundMessage:
         """End the session on purpose: the NDEATH to publish before DISCONNECT.
 
-        Source: Sparkplug 3.0, tck-id-operational-behavior-edge-node-intentional-disconnect-ndeath.
+        In MQTT 5 the DISCONNECT that follows has reason code 0x04
+        (tck-id-payloads-ndeath-will-message-publisher-disconnect-mqtt50).
+
+        Source: Sparkplug 3.0, tck-id-operational-behavior-edge-node-intentional-disconnect-ndeath,
+        tck-id-payloads-ndeath-will-message-publisher.
 
         Raises:
             NotConnectedError: sparkplug.not_connected.
         """
         self._need_connected()
         self.disconnected()
-        return self._node_death(now_ms)
+        return self._messages.node_death(now_ms)
 
     def on_command(self, topic: str, payload: bytes, *, retained: bool) -> list[Command]:
         """Read what came on a command topic; what is not carried out is in `command_drops`.
 
         Never raises for its input. Rebirth requests may come several times: coalesce them.
+
+        Source: Sparkplug 3.0, tck-id-operational-behavior-data-commands-ncmd-rebirth-name, -value;
+        tck-id-operational-behavior-data-commands-ncmd-metric-name, -metric-value, dcmd likewise.
         """
         if retained:
             self.command_drops["retained"] += 1
@@ -295,41 +333,36 @@ class EdgeNodeSession:
         self,
         births: Sequence[DeviceBirth],
         scopes: dict[str | None, BornScope],
-        now_ms: int,
+        messages: Iterator[OutboundMessage],
     ) -> Iterator[OutboundMessage]:
         birth_count = self._birth_count
         for birth in births:
             if self._is_over or birth_count != self._birth_count:
                 raise SessionError("another birth began, or the session ended")
-            message = self._birth_message(birth, now_ms)
+            message = next(messages)
             self._born[birth.device_id] = scopes[birth.device_id]
             self._advance_seq()
             yield message
         if not self._is_over and birth_count == self._birth_count:
             self._state = "born"
 
-    def _birth_message(self, birth: DeviceBirth, now_ms: int) -> OutboundMessage:
-        if birth.device_id is None:
-            topic = node_topic(self._group_id, "NBIRTH", self._node_id)
-            rebirth = Metric(
-                name=NODE_REBIRTH, time_ms=now_ms, data_type=DataType.BOOLEAN, value=False
-            )
-            metrics = birth_metrics(birth, self._bd_seq_metric(now_ms), rebirth)
-        else:
-            topic = device_topic(self._group_id, "DBIRTH", self._node_id, birth.device_id)
-            metrics = birth_metrics(birth)
-        payload = Payload(
-            timestamp_ms=now_ms, metrics=metrics, seq=self._seq, uuid=self._payload_uuid
-        )
-        return OutboundMessage(topic=topic, payload=encode(payload), qos=0, retain=False)
+    def _made(self, births: Sequence[DeviceBirth], now_ms: int) -> Iterator[OutboundMessage]:
+        for seq, birth in enumerate(births):
+            yield self._birth(birth, seq % 256, now_ms)
 
-    def _node_death(self, now_ms: int) -> OutboundMessage:
-        payload = Payload(timestamp_ms=now_ms, metrics=(self._bd_seq_metric(now_ms),))
-        topic = node_topic(self._group_id, "NDEATH", self._node_id)
-        return OutboundMessage(topic=topic, payload=encode(payload), qos=1, retain=False)
+    def _birth(self, birth: DeviceBirth, seq: int, now_ms: int) -> OutboundMessage:
+        message = self._messages.birth(birth, seq, now_ms)
+        is_node = birth.device_id is None
+        self._check_size(message, "NBIRTH" if is_node else "DBIRTH", birth.device_id)
+        return message
 
-    def _bd_seq_metric(self, now_ms: int) -> Metric:
-        return Metric(name=BD_SEQ, time_ms=now_ms, data_type=DataType.INT64, value=self.bd_seq)
+    def _check_size(self, message: OutboundMessage, what: str, device_id: str | None) -> None:
+        limit = self._packet_bytes_max
+        if limit is None:
+            return
+        size = packet_bytes(message.topic, message.payload)
+        if size > limit:
+            raise PacketTooLargeError(what, device_id, size, limit)
 
     def _node_scope(self, node: DeviceBirth) -> BornScope:
         scope = born_scope(node)

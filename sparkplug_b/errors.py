@@ -8,6 +8,7 @@ SparkplugError               sparkplug.error
     ├── NotConnectedError    sparkplug.not_connected    births before CONNACK or after NDEATH
     ├── NotBornError         sparkplug.not_born         data before the births were sent
     ├── DeviceStateError     sparkplug.device_state     DBIRTH of a born device; data of an unborn
+    ├── PacketTooLargeError  sparkplug.packet_too_large the broker takes no packet of that size
     ├── DuplicateAliasError  sparkplug.duplicate_alias  an alias twice in one edge node
     └── DuplicateNameError   sparkplug.duplicate_name   a metric name twice in one birth
 
@@ -114,6 +115,34 @@ class DeviceStateError(SessionError):
     def __init__(self, device_id: str, reason: str) -> None:
         super().__init__(f"device {device_id!r} {reason}")
         self.device_id = device_id
+
+
+class PacketTooLargeError(SessionError):
+    """Raised before a message is made that the broker would refuse, and with it the connection.
+
+    `birth_size.BirthFit` says what can be left out of a birth, and how to split its device.
+
+    Attributes:
+        message: NBIRTH, DBIRTH, NDATA or DDATA.
+        device_id: the device in question; None: the node itself.
+        packet_bytes: what the packet would take.
+        packet_bytes_max: what the broker takes.
+    """
+
+    code = "sparkplug.packet_too_large"
+
+    def __init__(
+        self, message: str, device_id: str | None, packet_bytes: int, packet_bytes_max: int
+    ) -> None:
+        whose = "the edge node" if device_id is None else f"device {device_id!r}"
+        super().__init__(
+            f"{message} of {whose} takes {packet_bytes} bytes, the broker takes {packet_bytes_max}:"
+            " split the device, leave out properties, or raise the broker's limit"
+        )
+        self.message = message
+        self.device_id = device_id
+        self.packet_bytes = packet_bytes
+        self.packet_bytes_max = packet_bytes_max
 
 
 class DuplicateAliasError(SessionError):

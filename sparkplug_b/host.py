@@ -19,7 +19,7 @@ from typing import Final, Literal
 import msgspec
 
 from sparkplug_b.codec import encode
-from sparkplug_b.edge import OutboundMessage
+from sparkplug_b.edge_message import OutboundMessage
 from sparkplug_b.errors import (
     DeviceStateError,
     NotBornError,
@@ -27,6 +27,7 @@ from sparkplug_b.errors import (
     SessionError,
     TopicError,
 )
+from sparkplug_b.host_drops import DETAIL_CHARS_MAX, DropBook, Dropped
 from sparkplug_b.host_event import CommandToSend, HostDrop, HostEvent, HostOptions
 from sparkplug_b.host_node import HostNode
 from sparkplug_b.host_rebirth import rebirth_message
@@ -44,7 +45,7 @@ class HostSession:
     Attributes:
         state_time_ms: timestamp of our STATE; store it durably before CONNECT.
         nodes: every node heard of, by (group id, node id); to be read only.
-        drops: what was not used, by reason.
+        drops: what was not used, by reason; `take_drops` says of whom.
     """
 
     def __init__(
@@ -72,7 +73,8 @@ class HostSession:
         self.host_id: Final = host_id
         self.state_time_ms = last_state_time_ms
         self.nodes: Final[dict[tuple[str, str], HostNode]] = {}
-        self.drops: Final[Counter[HostDrop]] = Counter()
+        self._book = DropBook()
+        self.drops: Final[Counter[HostDrop]] = self._book.counts
         self._state: HostSessionState = "offline"
         self._timed: set[tuple[str, str]] = set()  # nodes with a timer
 
@@ -198,22 +200,22 @@ class HostSession:
         tck-id-operational-behavior-host-reordering-start, -rebirth, -success.
         """
         if self._state not in {"connected", "born"}:
-            self.drops["not_connected"] += 1
+            self._book.note("not_connected")
             return []
         try:
             parsed = parse_topic(topic)
         except TopicError:
-            self.drops["topic"] += 1
+            self._book.note("topic", topic)
             return []
         if isinstance(parsed, StateTopic):
             return self._on_state(parsed, payload)
         if parsed.message in {"NCMD", "DCMD"} or retained:
-            self.drops["retained" if retained else "command"] += 1
+            self._note("retained" if retained else "command", parsed)
             return []
         key = (parsed.group_id, parsed.node_id)
         node = self._node(key)
         if node is None:
-            self.drops["nodes_max"] += 1
+            self._note("nodes_max", parsed)
             return []
         events = [*node.on_timer(now_ms), *_deliver(node, parsed, payload, now_ms)]
         return self._after(key, node, events, now_ms)
@@ -241,6 +243,13 @@ class HostSession:
         self._timed.discard(key)
         return True
 
+    def take_drops(self) -> list[Dropped]:
+        """Return what was not used since the last call, by node and reason, for the log.
+
+        Bounded, and counted in `drops` as well. Call it from time to time.
+        """
+        return self._book.take()
+
     # --- commands ----------------------------------------------------------------------------
 
     def command(
@@ -255,9 +264,12 @@ class HostSession:
 
         Metrics go by alias where the birth gave one, else by name.
 
-        Source: Sparkplug 3.0, tck-id-topics-ncmd-mqtt, -timestamp, -payload; tck-id-topics-dcmd-*
-        likewise; tck-id-payloads-ncmd-timestamp, -seq, -qos, -retain; tck-id-payloads-dcmd-*
-        likewise; tck-id-operational-behavior-data-commands-ncmd-verb, -ncmd-metric-name,
+        Source: Sparkplug 3.0, tck-id-topics-ncmd-topic, -mqtt, -timestamp, -payload;
+        tck-id-topics-dcmd-topic, -mqtt, -timestamp, -payload;
+        tck-id-payloads-ncmd-timestamp, -seq, -qos, -retain;
+        tck-id-payloads-dcmd-timestamp, -seq, -qos, -retain;
+        tck-id-payloads-name-cmd-requirement;
+        tck-id-operational-behavior-data-commands-ncmd-verb, -ncmd-metric-name,
         -ncmd-metric-value, -dcmd-verb, -dcmd-metric-name, -dcmd-metric-value.
 
         Raises:
@@ -310,8 +322,12 @@ class HostSession:
     def _node(self, key: tuple[str, str]) -> HostNode | None:
         node = self.nodes.get(key)
         if node is None and len(self.nodes) < self._options.nodes_max:
-            node = self.nodes[key] = HostNode(*key, self._options, self.drops)
+            node = self.nodes[key] = HostNode(*key, self._options, self._book)
         return node
+
+    def _note(self, reason: HostDrop, topic: Topic) -> None:
+        node = (topic.group_id, topic.node_id)
+        self._book.note(reason, topic.message, node=node, device_id=topic.device_id)
 
     def _state_message(self, *, is_online: bool) -> OutboundMessage:
         assert self.state_time_ms is not None
@@ -320,11 +336,11 @@ class HostSession:
 
     def _on_state(self, topic: StateTopic, payload: bytes) -> list[HostEvent]:
         if topic.host_id != self.host_id:
-            self.drops["foreign_state"] += 1
+            self._book.note("foreign_state", topic.host_id)
             return []
         state = parse_state(payload)
         if state is None:
-            self.drops["state"] += 1
+            self._book.note("state", payload[:DETAIL_CHARS_MAX].decode(errors="replace"))
             return []
         if state.online or self._state != "born":
             return []  # before our birth it is the retained death of the last connection

@@ -12,7 +12,7 @@ import msgspec
 
 from sparkplug_b.datatype import DataType
 from sparkplug_b.decoder import DEFAULT_LIMITS, Limits
-from sparkplug_b.edge import OutboundMessage
+from sparkplug_b.edge_message import OutboundMessage
 from sparkplug_b.payload import MetaData, PropertySet, Value
 
 HostDrop = Literal[
@@ -26,6 +26,7 @@ HostDrop = Literal[
     "no_seq",  # a message without a seq of 0 to 255
     "no_bd_seq",  # an NBIRTH without bdSeq: taken, but every NDEATH will match
     "no_name",  # a metric of a birth without a name
+    "bad_name",  # a metric of a birth whose name holds control characters, and its data
     "name_twice",  # a metric name twice in one birth: the first counts
     "alias_clash",  # an alias twice in one birth, or data by such an alias: means none of them
     "before_birth",  # data, device birth or death before the birth it needs
@@ -72,6 +73,9 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
         devices_max: devices of one node.
         metrics_max: metrics of one node, its devices included.
         limits: of one payload.
+        is_normalised: read timestamps of 1e15 and more as ns (`normalise_ms`): for nodes of
+            Factory+ (ACS 6). Events are in ms either way. Our own STATE and commands are in ms.
+        is_inflated: read compressed payloads (`compression.py`), within `limits`.
     """
 
     group_ids: tuple[str, ...] = ()
@@ -87,6 +91,8 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
     devices_max: int = 1_000
     metrics_max: int = 200_000
     limits: Limits = DEFAULT_LIMITS
+    is_normalised: bool = False
+    is_inflated: bool = True
 
 
 class HostMetric(msgspec.Struct, kw_only=True):
@@ -164,6 +170,7 @@ class MetricValues(msgspec.Struct, frozen=True, kw_only=True):
         is_historical: of each row; True did not change the current value.
         is_transient: of each row; True is not to be stored.
         properties: of the rows that have some, by row; `Quality` among them.
+        metadata: of the rows that have some, by row: of a FILE, or of one part of a large value.
     """
 
     group_id: str
@@ -178,6 +185,7 @@ class MetricValues(msgspec.Struct, frozen=True, kw_only=True):
     is_historical: Sequence[bool]
     is_transient: Sequence[bool]
     properties: Mapping[int, PropertySet]
+    metadata: Mapping[int, MetaData] = msgspec.field(default_factory=dict)
 
 
 class CommandToSend(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,11 +7,12 @@ fits by chance is not noticed.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Final
 
-from sparkplug_b.codec import decode
+from sparkplug_b.codec import decode, decode_columns
 from sparkplug_b.errors import DecodeError
+from sparkplug_b.host_birth import BirthTimes
+from sparkplug_b.host_drops import DropBook, ScopeDrops
 from sparkplug_b.host_event import (
     DeviceOffline,
     DeviceOnline,
@@ -25,7 +26,10 @@ from sparkplug_b.host_event import (
 from sparkplug_b.host_order import NumberedMessage, Received, SeqOrder, is_over
 from sparkplug_b.host_rebirth import RebirthWish
 from sparkplug_b.host_scope import HostScope, bd_seq_of, payload_time_ms
+from sparkplug_b.metric_columns import MetricColumns
 from sparkplug_b.payload import Payload
+
+_Body = Payload | MetricColumns
 
 
 class HostNode:
@@ -39,25 +43,19 @@ class HostNode:
         rebirth: the wish for a rebirth; the session sends it.
     """
 
-    def __init__(
-        self, group_id: str, node_id: str, options: HostOptions, drops: Counter[HostDrop]
-    ) -> None:
+    def __init__(self, group_id: str, node_id: str, options: HostOptions, drops: DropBook) -> None:
         self.key: Final = (group_id, node_id)
         self.bd_seq: int | None = None
         self.offline_reason: OfflineReason | None = None
         self.scope: Final = HostScope(None)
         self.devices: Final[dict[str, HostScope]] = {}
         self._options = options
-        self._drops = drops
+        self._drops = ScopeDrops(drops, self.key, None)
         self._order = SeqOrder(options.reorder_messages_max, options.reorder_bytes_max)
         self.rebirth: Final = RebirthWish(options.rebirth_interval_ms, options.rebirth_requests_max)
         self._is_refused = False
         self._birth_print: int | None = None
-        self._birth_time_ms: int | None = None
-        self._birth_received_ms = 0
-        self._last_time_ms = 0
-        self._died_ms: int | None = None
-        self._other_death: tuple[int | None, int] | None = None
+        self._times = BirthTimes(options.reorder_timeout_ms)
         self._unborn: set[str] = set()  # devices whose DBIRTH must follow
         self._unborn_since_ms = 0
         self._refused: set[str] = set()  # devices over a limit: no rebirth helps
@@ -76,27 +74,28 @@ class HostNode:
 
     def on_birth(self, payload: bytes, now_ms: int) -> list[HostEvent]:
         """Take an NBIRTH."""
-        if hash(payload) == self._birth_print and self._birth_time_ms is not None:
-            self._drops["duplicate"] += 1
+        if hash(payload) == self._birth_print and self._times.birth_time_ms is not None:
+            self._drops.note("duplicate", "NBIRTH")
             return []
         try:
-            body = decode(payload, limits=self._options.limits)
-        except DecodeError:
-            self._drops["malformed"] += 1
-            self._drop("after_gap", self._order.stop())  # the tables may be those of before
+            body = self._read(payload)
+        except DecodeError as error:
+            self._drops.note("malformed", f"NBIRTH: {error}")
+            # The tables may be those of before.
+            self._drops.note("after_gap", count=self._order.stop())
             self.rebirth.want()
             return []
-        if self._is_late_birth(body, now_ms):
-            self._drops["superseded"] += 1
+        bd_seq = bd_seq_of(body)
+        if self._times.is_late_birth(bd_seq, body.timestamp_ms, now_ms):
+            self._drops.note("superseded", "NBIRTH")
             return []
         self._is_refused = len(body.metrics) > self._options.metrics_max
         if self._is_refused:
-            self._drops["metrics_max"] += 1
-            self._drop("after_gap", self._order.stop())
+            self._drops.note("metrics_max", f"NBIRTH of {len(body.metrics)} metrics")
+            self._drops.note("after_gap", count=self._order.stop())
             return self._offline("not_reborn", now_ms) if self.scope.is_online else []
-        bd_seq = bd_seq_of(body)
         if bd_seq is None:
-            self._drops["no_bd_seq"] += 1
+            self._drops.note("no_bd_seq")
         is_rebirth = self.scope.is_online and bd_seq == self.bd_seq
         self._begin(payload, body, bd_seq, now_ms)
         self.scope.bear(body, self._drops, now_ms)
@@ -116,42 +115,47 @@ class HostNode:
         Source: Sparkplug 3.0, tck-id-operational-behavior-edge-node-termination-host-action-*.
         """
         try:
-            bd_seq = bd_seq_of(decode(payload, limits=self._options.limits))
-        except DecodeError:
-            self._drops["malformed"] += 1
+            bd_seq = bd_seq_of(self._read(payload))
+        except DecodeError as error:
+            self._drops.note("malformed", f"NDEATH: {error}")
             return []
         if self.bd_seq is not None and bd_seq != self.bd_seq:
-            self._drops["death_bd_seq"] += 1
-            self._other_death = (bd_seq, now_ms)
+            self._drops.note("death_bd_seq", f"bdSeq {bd_seq}, born with {self.bd_seq}")
+            self._times.other_died(bd_seq, now_ms)
             return []
         if not self.scope.is_online and self.offline_reason != "connection_lost":
-            self._drops["death_duplicate"] += 1
-            self._other_death = (bd_seq, now_ms) if self.bd_seq is None else self._other_death
+            self._drops.note("death_duplicate", "NDEATH")
+            if self.bd_seq is None:
+                self._times.other_died(bd_seq, now_ms)
             return []
-        self._died_ms = now_ms
+        self._times.died(now_ms)
         return self._offline("death", now_ms)
 
     def on_numbered(
         self, message: NumberedMessage, device_id: str | None, payload: bytes, now_ms: int
     ) -> list[HostEvent]:
         """Take a message that has a seq: put it in order, hold it back or drop it."""
+        drops = self._drops.of(device_id)
         if self._is_refused:
-            self._drops["metrics_max"] += 1
+            drops.note("metrics_max", message)
             return []
         if self._order.next_seq is None:
-            self._drops["after_gap" if self.scope.is_online else "before_birth"] += 1
+            drops.note("after_gap" if self.scope.is_online else "before_birth", message)
             self.rebirth.want()
             return []
-        body, is_sound = self._decode(message, device_id, payload)
+        body, error = self._decode(message, device_id, payload)
         seq = None if body is None else body.seq
         if body is None or seq is None or seq > 255:
-            self._drops["malformed" if body is None else "no_seq"] += 1
+            if body is None:
+                drops.note("malformed", f"{message}: {error}")
+            else:
+                drops.note("no_seq", f"{message}: seq {seq}")
             if message == "DBIRTH" and device_id is not None:
                 self._expect_birth(device_id, now_ms)
             self.rebirth.want()
             return []
-        if self._is_before_birth(body, now_ms):
-            self._drops["superseded"] += 1
+        if self._times.is_before_birth(body.timestamp_ms, now_ms):
+            drops.note("superseded", message)
             return []
         received = Received(
             message=message,
@@ -161,7 +165,7 @@ class HostNode:
             seq=seq,
             time_ms=body.timestamp_ms,
         )
-        return self._place(received, body if is_sound else None)
+        return self._place(received, body if error is None else None)
 
     def on_timer(self, now_ms: int) -> list[HostEvent]:
         """Give up a gap that is open too long, and devices that were not born again."""
@@ -187,77 +191,62 @@ class HostNode:
 
     # --- order -------------------------------------------------------------------------------
 
+    def _read(self, payload: bytes) -> Payload:
+        options = self._options
+        return decode(
+            payload,
+            limits=options.limits,
+            normalise=options.is_normalised,
+            inflate=options.is_inflated,
+        )
+
     def _decode(
         self, message: NumberedMessage, device_id: str | None, payload: bytes
-    ) -> tuple[Payload | None, bool]:
-        types = None
-        if message != "DBIRTH":
-            scope = self.scope if device_id is None else self.devices.get(device_id)
-            types = scope.types if scope is not None else None
-        limits = self._options.limits
+    ) -> tuple[_Body | None, DecodeError | None]:
+        """Return the body, data as columns; with an error it says nothing but its seq."""
+        options = self._options
+        scope = self.scope if device_id is None else self.devices.get(device_id)
         try:
-            return decode(payload, types=types, limits=limits), True
-        except DecodeError:
-            pass
+            if message not in {"NDATA", "DDATA"}:
+                return self._read(payload), None
+            return decode_columns(
+                payload,
+                types=None if scope is None else scope.types,
+                limits=options.limits,
+                normalise=options.is_normalised,
+                inflate=options.is_inflated,
+            ), None
+        except DecodeError as error:
+            first_error = error
         try:  # the table may be that of before: seq can be read without it
-            return decode(payload, limits=limits), False
-        except DecodeError:
-            return None, False
-
-    def _is_before_birth(self, body: Payload, now_ms: int) -> bool:
-        # Only while such a message can be late: a node's clock may be set back.
-        return (
-            self._birth_time_ms is not None
-            and body.timestamp_ms is not None
-            and body.timestamp_ms < self._birth_time_ms
-            and not is_over(self._birth_received_ms, now_ms, self._options.reorder_timeout_ms)
-        )
-
-    def _is_late_birth(self, body: Payload, now_ms: int) -> bool:
-        if self._is_before_birth(body, now_ms):
-            return True
-        bd_seq, span_ms = bd_seq_of(body), self._options.reorder_timeout_ms
-        other = self._other_death  # an NDEATH may overtake the NBIRTH of its session
-        if other is not None and other[0] == bd_seq and not is_over(other[1], now_ms, span_ms):
-            return True
-        died_ms = self._died_ms
-        return (
-            died_ms is not None
-            and body.timestamp_ms is not None
-            and body.timestamp_ms <= self._last_time_ms
-            and bd_seq == self.bd_seq
-            and not is_over(died_ms, now_ms, span_ms)
-        )
+            return self._read(payload), first_error
+        except DecodeError as error:
+            return None, error
 
     def _begin(self, payload: bytes, body: Payload, bd_seq: int | None, now_ms: int) -> None:
         seq = body.seq
         if seq is None or seq > 255:
-            self._drops["no_seq"] += 1
+            self._drops.note("no_seq", f"NBIRTH: seq {seq}")
             seq = 0
         self.bd_seq = bd_seq
         self.offline_reason = None
         self._birth_print = hash(payload)
-        self._birth_time_ms = body.timestamp_ms
-        self._birth_received_ms = now_ms
-        self._last_time_ms = body.timestamp_ms or 0
-        self._died_ms = None
+        self._times.born(bd_seq, body.timestamp_ms, now_ms)
         self._unborn = {key for key, device in self.devices.items() if device.is_online}
         self._unborn_since_ms = now_ms
         self.rebirth.forget()
-        self._drop("superseded", self._order.begin((seq + 1) % 256, body.timestamp_ms))
+        held_count = self._order.begin((seq + 1) % 256, body.timestamp_ms)
+        self._drops.note("superseded", "held before the NBIRTH", count=held_count)
 
-    def _drop(self, reason: HostDrop, message_count: int) -> None:
-        if message_count:
-            self._drops[reason] += message_count
-
-    def _place(self, received: Received, body: Payload | None) -> list[HostEvent]:
+    def _place(self, received: Received, body: _Body | None) -> list[HostEvent]:
+        drops = self._drops.of(received.device_id)
         place = self._order.place(received)
         if place == "next":
             return [*self._process(received, body), *self._drain()]
         if place == "duplicate":
-            self._drops["duplicate"] += 1
+            drops.note("duplicate", f"{received.message}, seq {received.seq}")
         elif place == "taken":
-            self._drops["superseded"] += 1
+            drops.note("superseded", f"{received.message}, seq {received.seq} is held")
         elif place == "full" or self._options.reorder_timeout_ms == 0:
             return self._give_up_gap()
         return []
@@ -269,48 +258,51 @@ class HostNode:
         return events
 
     def _give_up_gap(self) -> list[HostEvent]:
-        self._drops["gap"] += 1
+        self._drops.note("gap", f"seq {self._order.next_seq} did not come")
         self.rebirth.want()
         events: list[HostEvent] = []
         while self._options.is_released_after_gap and self._order.skip_gap():
             events += self._drain()
         if self._order.held_count:
-            self._drop("after_gap", self._order.stop())
+            self._drops.note("after_gap", count=self._order.stop())
         elif not self._options.is_released_after_gap:
             self._order.stop()
         return events
 
     # --- messages in order ---------------------------------------------------------------------
 
-    def _process(self, received: Received, body: Payload | None) -> list[HostEvent]:
+    def _process(self, received: Received, body: _Body | None) -> list[HostEvent]:
         """Take the message that comes next; `body` where it is decoded by the tables of now."""
         self._order.advance(received)
-        self._last_time_ms = max(self._last_time_ms, received.time_ms or 0)
+        self._times.heard(received.time_ms)
         message, device_id = received.message, received.device_id
         if message == "DDEATH" and device_id is not None:
             return self._device_death(device_id, received)
         if body is None:
-            body, is_sound = self._decode(message, device_id, received.payload)
-            if body is None or not is_sound:
-                self._drops["malformed"] += 1
+            body, error = self._decode(message, device_id, received.payload)
+            if error is not None or body is None:
+                self._drops.of(device_id).note("malformed", f"{message}: {error}")
                 if message == "DBIRTH" and device_id is not None:
                     self._expect_birth(device_id, received.received_ms)
                 self.rebirth.want()
                 return []
-        if message == "DBIRTH" and device_id is not None:
+        if isinstance(body, Payload):
+            assert device_id is not None  # a DBIRTH
             return self._device_birth(device_id, body, received.received_ms)
         scope = self.scope if device_id is None else self.devices.get(device_id)
         if scope is None or not scope.is_online or device_id in self._unborn:
             if device_id not in self._refused:
                 self.rebirth.want()
-            self._drops["before_birth"] += 1
+            self._drops.of(device_id).note("before_birth", message)
             return []
-        values, needs_rebirth = scope.take(body, self._drops, self.key, received.received_ms)
+        drops = self._drops.of(device_id)
+        values, needs_rebirth = scope.take(body, drops, received.received_ms)
         if needs_rebirth:
             self.rebirth.want()
         return [values] if values.names else []
 
     def _device_birth(self, device_id: str, body: Payload, now_ms: int) -> list[HostEvent]:
+        drops = self._drops.of(device_id)
         device = self.devices.get(device_id)
         others_count = len(self.scope.metrics) + sum(
             len(other.metrics) for key, other in self.devices.items() if key != device_id
@@ -321,7 +313,7 @@ class HostNode:
         elif others_count + len(body.metrics) > self._options.metrics_max:
             reason = "metrics_max"
         if reason is not None:
-            self._drops[reason] += 1
+            drops.note(reason, f"DBIRTH of {len(body.metrics)} metrics")
             is_online = device is not None and device.is_online
             self._unborn.discard(device_id)
             if len(self._refused) < self._options.devices_max:
@@ -331,7 +323,7 @@ class HostNode:
         if device is None:
             device = self.devices[device_id] = HostScope(device_id)
         is_rebirth = device.is_online
-        device.bear(body, self._drops, now_ms)
+        device.bear(body, drops, now_ms)
         self._unborn.discard(device_id)
         online = DeviceOnline(
             group_id=self.key[0],
@@ -346,7 +338,7 @@ class HostNode:
     def _device_death(self, device_id: str, received: Received) -> list[HostEvent]:
         device = self.devices.get(device_id)
         if device is None or not device.is_online:
-            self._drops["death_duplicate"] += 1
+            self._drops.of(device_id).note("death_duplicate", "DDEATH")
             return []
         self._unborn.discard(device_id)
         time_ms = payload_time_ms(Payload(timestamp_ms=received.time_ms), received.received_ms)
@@ -372,7 +364,7 @@ class HostNode:
 
     def _offline(self, reason: OfflineReason, now_ms: int) -> list[HostEvent]:
         self.offline_reason = reason
-        self._drop("superseded", self._order.stop())
+        self._drops.note("superseded", "held at the end", count=self._order.stop())
         self._unborn.clear()
         self.rebirth.forget()
         of_device: OfflineReason = "node_death" if reason == "death" else reason

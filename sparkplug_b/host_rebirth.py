@@ -5,7 +5,7 @@ from __future__ import annotations
 from sparkplug_b.codec import encode
 from sparkplug_b.command import DEVICE_REBIRTH, NODE_REBIRTH
 from sparkplug_b.datatype import DataType
-from sparkplug_b.edge import OutboundMessage
+from sparkplug_b.edge_message import OutboundMessage
 from sparkplug_b.host_order import is_over
 from sparkplug_b.payload import Metric, Payload
 from sparkplug_b.topic import device_topic, node_topic

@@ -5,19 +5,23 @@ Bytes come from anyone who may publish: nothing here raises for them; what is le
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import Final, TypeVar
 
 from sparkplug_b.datatype import DataType
-from sparkplug_b.edge import BD_SEQ
+from sparkplug_b.edge_message import BD_SEQ
+from sparkplug_b.host_drops import ScopeDrops
 from sparkplug_b.host_event import HostDrop, HostMetric, MetricValues
-from sparkplug_b.payload import Metric, Payload, PropertySet
+from sparkplug_b.metric_columns import MetricColumns
+from sparkplug_b.payload import Metric, Payload
+from sparkplug_b.topic import has_control_character
 
 TIME_MS_MAX: Final = (1 << 63) - 1
 
+T = TypeVar("T")
 
-def payload_time_ms(payload: Payload, now_ms: int) -> int:
+
+def payload_time_ms(payload: Payload | MetricColumns, now_ms: int) -> int:
     """Return the payload's timestamp, or the time of receipt where it has none to use."""
     time_ms = payload.timestamp_ms
     return now_ms if time_ms is None or time_ms > TIME_MS_MAX else time_ms
@@ -50,21 +54,27 @@ class HostScope:
         self.stale_since_ms: int | None = None
         self.metrics: dict[str, HostMetric] = {}
         self.types: dict[int | str, DataType] = {}
-        self._of_alias: dict[int, HostMetric | None] = {}
+        self._of_alias: dict[int | None, HostMetric | None] = {}
+        self._refused: set[int | str | None] = set()
 
-    def bear(self, payload: Payload, drops: Counter[HostDrop], now_ms: int) -> None:
+    def bear(self, payload: Payload, drops: ScopeDrops, now_ms: int) -> None:
         """Replace everything by a birth."""
         default_time_ms = payload_time_ms(payload, now_ms)
         self.metrics = {}
         self.types = {}
         self._of_alias = {}
+        self._refused = set()
         for metric in payload.metrics:
-            if not metric.name:
-                drops["no_name"] += 1
-            elif metric.name in self.metrics:
-                drops["name_twice"] += 1
-            elif self.device_id is not None or metric.name != BD_SEQ:
-                self._add(metric, metric.name, drops, _time_ms(metric, default_time_ms, drops))
+            name = metric.name
+            if not name:
+                drops.note("no_name", f"alias {metric.alias}")
+            elif name in self.metrics:
+                drops.note("name_twice", name)
+            elif has_control_character(name):
+                drops.note("bad_name", name)
+                self._refused.update((name,) if metric.alias is None else (name, metric.alias))
+            elif self.device_id is not None or name != BD_SEQ:
+                self._add(metric, name, drops, _time_ms(metric, default_time_ms, drops))
         self.is_online = True
         self.since_ms = now_ms
         self.stale_since_ms = None
@@ -92,54 +102,86 @@ class HostScope:
             is_historical=[False] * len(metrics),
             is_transient=[metric.is_transient for metric in metrics],
             properties=_sparse([metric.properties for metric in metrics]),
+            metadata=_sparse([metric.metadata for metric in metrics]),
         )
 
     def take(
-        self, payload: Payload, drops: Counter[HostDrop], node: tuple[str, str], now_ms: int
+        self, columns: MetricColumns, drops: ScopeDrops, received_ms: int
     ) -> tuple[MetricValues, bool]:
         """Take data; return what is usable of it, and whether a rebirth is needed."""
-        default_time_ms = payload_time_ms(payload, now_ms)
-        taken: list[Metric] = []
-        knowns: list[HostMetric] = []
-        times_ms: list[int] = []
         needs_rebirth = False
-        for metric in payload.metrics:
-            known = self._find(metric)
-            fault = _fault(metric, known)
-            if fault is not None:
-                drops[fault] += 1
+        found = self._find_all(columns)
+        faults = self._faults(columns, found)
+        if faults:
+            for fault, metric in faults.values():
+                drops.note(fault, metric)
                 needs_rebirth |= fault in {"unknown_metric", "retyped"}
-                continue
-            assert isinstance(known, HostMetric)
-            time_ms = _time_ms(metric, default_time_ms, drops)
-            taken.append(metric)
-            knowns.append(known)
-            times_ms.append(time_ms)
-            if not metric.is_historical:
-                known.value = metric.value
-                known.time_ms = time_ms
-                if metric.properties is not None:
-                    known.properties = metric.properties
+            kept = [row for row in range(len(columns)) if row not in faults]
+            found, columns = [found[row] for row in kept], columns.select(kept)
+        knowns = [known for known in found if known is not None]
+        assert len(knowns) == len(columns)
+        times_ms = _times_ms(columns, payload_time_ms(columns, received_ms), drops)
+        _update(knowns, columns, times_ms)
         values = MetricValues(
-            group_id=node[0],
-            node_id=node[1],
+            group_id=drops.node[0],
+            node_id=drops.node[1],
             device_id=self.device_id,
             origin="data",
-            received_ms=now_ms,
+            received_ms=received_ms,
             names=[known.name for known in knowns],
             data_types=[known.data_type for known in knowns],
             times_ms=times_ms,
-            values=[metric.value for metric in taken],
-            is_historical=[metric.is_historical for metric in taken],
+            values=columns.values,
+            is_historical=columns.is_historical,
             is_transient=[
-                metric.is_transient or known.is_transient
-                for metric, known in zip(taken, knowns, strict=True)
+                said or known.is_transient
+                for said, known in zip(columns.is_transient, knowns, strict=True)
             ],
-            properties=_sparse([metric.properties for metric in taken]),
+            properties=columns.properties,
+            metadata=columns.metadata,
         )
         return values, needs_rebirth
 
-    def _add(self, metric: Metric, name: str, drops: Counter[HostDrop], time_ms: int) -> None:
+    def _find_all(self, columns: MetricColumns) -> list[HostMetric | None]:
+        """Find the metrics of all rows: by alias where the birth knows it, else by name."""
+        of_alias = self._of_alias
+        found = list(map(of_alias.get, columns.aliases))
+        if not all(found):
+            for row, name in enumerate(columns.names):
+                if name is not None and columns.aliases[row] not in of_alias:
+                    found[row] = self.metrics.get(name)
+        return found
+
+    def _faults(
+        self, columns: MetricColumns, found: list[HostMetric | None]
+    ) -> dict[int, tuple[HostDrop, str]]:
+        """Return the rows that cannot be used: why, and which metric."""
+        nulls = columns.is_null
+        rows = {row for row, value in enumerate(columns.values) if value is None and not nulls[row]}
+        if not all(found):
+            rows.update(row for row, known in enumerate(found) if known is None)
+        if any(columns.data_types):
+            for row, said in enumerate(columns.data_types):
+                known = found[row]
+                if said and known is not None and known.data_type not in {said, DataType.UNKNOWN}:
+                    rows.add(row)
+        return {row: self._fault(columns, row, found[row]) for row in sorted(rows)}
+
+    def _fault(
+        self, columns: MetricColumns, row: int, known: HostMetric | None
+    ) -> tuple[HostDrop, str]:
+        alias, name, said = columns.aliases[row], columns.names[row], columns.data_types[row]
+        if known is not None:
+            if said and known.data_type and said is not known.data_type:
+                return "retyped", f"{known.name}: {said.name}, born as {known.data_type.name}"
+            return "no_value", known.name
+        metric = f"alias {alias}" if name is None else name
+        if alias in self._of_alias:
+            return "alias_clash", metric
+        is_refused = (alias is not None and alias in self._refused) or name in self._refused
+        return ("bad_name" if is_refused else "unknown_metric"), metric
+
+    def _add(self, metric: Metric, name: str, drops: ScopeDrops, time_ms: int) -> None:
         data_type = metric.data_type or DataType.UNKNOWN
         known = HostMetric(
             name=name,
@@ -157,7 +199,7 @@ class HostScope:
         if alias is None:
             return
         if alias in self._of_alias:
-            drops["alias_clash"] += 1
+            drops.note("alias_clash", f"alias {alias} of {name!r}")
             first = self._of_alias[alias]
             if first is not None:
                 first.alias = None
@@ -168,33 +210,39 @@ class HostScope:
             self._of_alias[alias] = known
             self.types[alias] = data_type
 
-    def _find(self, metric: Metric) -> HostMetric | Literal["alias_clash"] | None:
-        if metric.alias is not None and metric.alias in self._of_alias:
-            return self._of_alias[metric.alias] or "alias_clash"
-        return self.metrics.get(metric.name) if metric.name is not None else None
+
+def _sparse(column: Iterable[T | None]) -> dict[int, T]:
+    return {row: found for row, found in enumerate(column) if found is not None}
 
 
-def _sparse(properties: Iterable[PropertySet | None]) -> dict[int, PropertySet]:
-    return {row: found for row, found in enumerate(properties) if found is not None}
+def _update(knowns: list[HostMetric], columns: MetricColumns, times_ms: list[int]) -> None:
+    """Make live values the current ones."""
+    is_historical = columns.is_historical
+    rows = zip(knowns, columns.values, times_ms, is_historical, strict=True)
+    for known, value, time_ms, is_old in rows:
+        if not is_old:
+            known.value = value
+            known.time_ms = time_ms
+    for row, properties in columns.properties.items():
+        if not is_historical[row]:
+            knowns[row].properties = properties
 
 
-def _fault(metric: Metric, known: HostMetric | str | None) -> HostDrop | None:
-    if known is None:
-        return "unknown_metric"
-    if not isinstance(known, HostMetric):
-        return "alias_clash"
-    if metric.data_type and known.data_type and metric.data_type != known.data_type:
-        return "retyped"
-    if metric.value is None and not metric.is_null:
-        return "no_value"
-    return None
+def _times_ms(columns: MetricColumns, default_time_ms: int, drops: ScopeDrops) -> list[int]:
+    times_ms = [default_time_ms if time is None else time for time in columns.times_ms]
+    if max(times_ms, default=0) > TIME_MS_MAX:
+        late = [row for row, time_ms in enumerate(times_ms) if time_ms > TIME_MS_MAX]
+        drops.note("bad_time", f"{times_ms[late[0]]}", count=len(late))
+        for row in late:
+            times_ms[row] = default_time_ms
+    return times_ms
 
 
-def _time_ms(metric: Metric, default_time_ms: int, drops: Counter[HostDrop]) -> int:
+def _time_ms(metric: Metric, default_time_ms: int, drops: ScopeDrops) -> int:
     time_ms = metric.time_ms
     if time_ms is None:
         return default_time_ms
     if time_ms > TIME_MS_MAX:
-        drops["bad_time"] += 1
+        drops.note("bad_time", f"{metric.name}: {time_ms}")
         return default_time_ms
     return time_ms

@@ -12,7 +12,10 @@ from sparkplug_b.datatype import ArrayItem, DataType, Scalar
 
 
 class PropertySet(msgspec.Struct, frozen=True, kw_only=True):
-    """Properties by name, in order. Keys are case-sensitive."""
+    """Properties by name, in order. Keys are case-sensitive.
+
+    Source: Sparkplug 3.0, tck-id-payloads-propertyset-keys-array-size, -values-array-size.
+    """
 
     entries: dict[str, PropertyValue]
 
@@ -25,6 +28,8 @@ class PropertySetList(msgspec.Struct, frozen=True, kw_only=True):
 
 class PropertyValue(msgspec.Struct, frozen=True, kw_only=True):
     """One property.
+
+    Source: Sparkplug 3.0, tck-id-payloads-metric-propertyvalue-type-type, -type-value, -type-req.
 
     Attributes:
         data_type: basic type (1 to 14), PROPERTY_SET or PROPERTY_SET_LIST; None if not sent.
@@ -49,7 +54,12 @@ class MetaData(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DataSet(msgspec.Struct, frozen=True, kw_only=True):
-    """A table. `types` are basic types; every row has one cell per column; None is a null cell."""
+    """A table. `types` are basic types; every row has one cell per column; None is a null cell.
+
+    Source: Sparkplug 3.0, tck-id-payloads-dataset-column-size, -column-num-headers, -types-def,
+    -types-num, -types-type, -types-value, -parameter-type-req;
+    tck-id-payloads-template-dataset-value.
+    """
 
     columns: tuple[str, ...]
     types: tuple[DataType, ...]
@@ -57,7 +67,12 @@ class DataSet(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
-    """A parameter of a template; value None: the definition gives no default."""
+    """A parameter of a template; value None: the definition gives no default.
+
+    Source: Sparkplug 3.0, tck-id-payloads-template-parameter-name-required, -name-type,
+    -value-type, -type-value, -type-req, -value;
+    tck-id-payloads-template-definition-parameters-default.
+    """
 
     name: str
     data_type: DataType | None
@@ -67,7 +82,11 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
 class Template(msgspec.Struct, frozen=True, kw_only=True):
     """A definition (no `template_ref`) or an instance (`template_ref` = name of the definition).
 
-    Source: Sparkplug 3.0, tck-id-payloads-template-definition-* and -instance-*.
+    `template.check_templates` holds births to the rules between the two.
+
+    Source: Sparkplug 3.0, tck-id-payloads-template-is-definition, -is-definition-definition,
+    -is-definition-instance, -version, -ref-definition, -ref-instance;
+    tck-id-payloads-template-instance-members-data.
     """
 
     is_definition: bool
@@ -87,7 +106,8 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
         name: absent in DATA when an alias is used.
         alias: uint64; 0 is a legal alias.
         time_ms: when the value was acquired.
-        data_type: always in births; absent in DATA. UNKNOWN for a number this version lacks.
+        data_type: always in births; absent in DATA. UNKNOWN for a number this version lacks
+            (tck-id-payloads-metric-datatype-value-type, -datatype-value).
         value: typed by `data_type`; for arrays a tuple (encoding also takes packed bytes). Decoded
             without a known data type: the raw field, so two's complement numbers are unsigned.
         is_null: the metric has no value, and says so; `value` is None then.

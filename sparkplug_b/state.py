@@ -29,6 +29,9 @@ _DECODER: Final = msgspec.json.Decoder(HostState)
 def parse_state(payload: bytes) -> HostState | None:
     """Read a STATE body; None when it is not one (the text form of 2.x included).
 
+    Source: Sparkplug 3.0, tck-id-host-topic-phid-birth-payload, -death-payload;
+    tck-id-message-flow-edge-node-birth-publish-phid-wait-online.
+
     None never means "offline": a waiting node goes on waiting, a node in session goes on.
     """
     if len(payload) > STATE_BYTES_MAX:
@@ -60,8 +63,11 @@ class PrimaryHost:
     def accept(self, state: HostState) -> bool:
         """Take a STATE over unless it is older than the last accepted; say whether it was taken.
 
-        Source: Sparkplug 3.0, tck-id-operational-behavior-edge-node-termination-host-offline-
-        timestamp: a STATE counts if its timestamp is not less than that of the previous one.
+        A STATE counts if its timestamp is not less than that of the previous one.
+
+        Source: Sparkplug 3.0,
+        tck-id-operational-behavior-edge-node-termination-host-offline-timestamp;
+        tck-id-message-flow-edge-node-birth-publish-phid-wait-timestamp, -phid-offline.
         """
         if self.timestamp_ms is not None and state.timestamp < self.timestamp_ms:
             return False

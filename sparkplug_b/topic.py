@@ -25,7 +25,12 @@ _NAME_DISCOURAGED: Final = frozenset(".,\\@#$%^&*()[]{}|!`~:;'\"<>?")
 
 
 class Topic(msgspec.Struct, frozen=True, kw_only=True):
-    """Topic of a node's or device's message; `device_id` is None for the N messages."""
+    """Topic of a node's or device's message; `device_id` is None for the N messages.
+
+    Source: Sparkplug 3.0, tck-id-topic-structure, -structure-namespace-a,
+    -structure-namespace-device-id-associated-message-types,
+    -structure-namespace-device-id-non-associated-message-types.
+    """
 
     group_id: str
     message: NodeMessage | DeviceMessage
@@ -39,17 +44,34 @@ class StateTopic(msgspec.Struct, frozen=True, kw_only=True):
     host_id: str
 
 
+def has_control_character(text: str) -> bool:
+    """Say whether a text holds a C0 or C1 control character or DEL.
+
+    Source: MQTT 5.0, 1.5.4: they should not stand in a UTF-8 string, and a receiver may refuse it.
+    """
+    return not text.isprintable() and any(
+        ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 for char in text
+    )
+
+
 def check_id(text: str, *, what: str = "id") -> None:
     """Check a group, edge node, device or host id.
 
+    Source: Sparkplug 3.0, tck-id-topic-structure-namespace-valid-group-id, -valid-edge-node-id,
+    -valid-device-id; tck-id-intro-group-id-string, -group-id-chars, -edge-node-id-string,
+    -edge-node-id-chars, -device-id-string, -device-id-chars.
+
     Raises:
-        TopicError: sparkplug.topic, when it is empty, holds + / # or NUL, or is not UTF-8.
+        TopicError: sparkplug.topic, when it is empty, holds + / # or a control character, or is not
+            UTF-8.
     """
     if not text:
         raise TopicError(text, f"{what} is empty")
-    for char in "+/#\0":
+    for char in "+/#":
         if char in text:
             raise TopicError(text, f"{what} must not contain {char!r}")
+    if has_control_character(text):
+        raise TopicError(text, f"{what} must not contain control characters")
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
@@ -127,8 +149,8 @@ def check_metric_name(name: str) -> str | None:
     """Say what makes a metric name unusable, or None when it can be used."""
     if not name:
         return "a metric name must not be empty"
-    if "\0" in name:
-        return "a metric name must not contain the NUL character"
+    if has_control_character(name):
+        return "a metric name must not contain control characters (NUL, line breaks, ...)"
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -153,6 +175,8 @@ def check_metric_names(names: Iterable[str]) -> list[str]:
     """Say what is wrong with the metric names of one node or device, as a set.
 
     Names that differ only in case are refused, and a name that is also the folder of another.
+
+    Source: Sparkplug 3.0, tck-id-case-sensitivity-metric-names.
     """
     faults: list[str] = []
     seen: dict[str, str] = {}

@@ -46,7 +46,11 @@ class JournalSide:
 
 
 class JournalOutlet:
-    """The outlet of one consumer. ``head`` is the newest row and when it was committed (µs)."""
+    """The outlet of one consumer. ``head`` is the newest row and when it was committed (µs).
+
+    ``is_live_only``: the consumer wants no backlog. Rows from outside its sessions are passed over:
+    they are not kept for it, nor counted as waiting.
+    """
 
     def __init__(
         self,
@@ -69,6 +73,7 @@ class JournalOutlet:
         self.confirmed_samples = 0
         self.retries_count = 0
         self.last_confirmed_s: float | None = None
+        self.is_live_only = False
 
     @property
     def epoch(self) -> str:
@@ -79,6 +84,11 @@ class JournalOutlet:
     def head(self) -> tuple[int, int]:
         """The newest row's number and when it was committed, in µs."""
         return self._head
+
+    @property
+    def has_backlog(self) -> bool:
+        """There are rows, older than the live lane's, that this session has not handed out."""
+        return self.lanes.backlog() is not None
 
     def committed(self, row: Committed) -> None:
         """Take a new row from the intake."""
@@ -98,12 +108,16 @@ class JournalOutlet:
             )
             for _ in range(fallen):
                 self._memory.pop(min(self._memory))
+        elif self.is_live_only:
+            self._pass_over()
         self._changed.set()
 
     def begin(self) -> None:
         """Start a session; see ``sinks.base.Outlet``."""
         self._memory.clear()
         self._handed.clear()
+        if self.is_live_only:
+            self._pass_over()
         self.lanes.begin()
 
     def end(self) -> None:
@@ -111,6 +125,11 @@ class JournalOutlet:
         self._memory.clear()
         self._handed.clear()
         self.lanes.end()
+
+    def _pass_over(self) -> None:
+        if self.lanes.head > 0:
+            self.lanes.confirm(1, self.lanes.head)
+            self._side.confirmed(self.consumer, self.lanes.confirmed)
 
     def wake(self) -> None:
         """Make a waiting ``next`` return."""

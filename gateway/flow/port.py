@@ -8,6 +8,7 @@ from contract.sample import SampleBatch
 from contract.upload import LossReason
 from gateway.flow.intake import Arrival, Intake
 from gateway.flow.ledger import LossNote
+from gateway.flow.liveness import SourceLiveness
 from gateway.flow.tags import TagTable
 from gateway.sources.base import Mark, TagSpec
 
@@ -15,10 +16,13 @@ from gateway.sources.base import Mark, TagSpec
 class IntakePort:
     """See ``sources.base.SourcePort``."""
 
-    def __init__(self, source: str, intake: Intake, tags: TagTable) -> None:
+    def __init__(
+        self, source: str, intake: Intake, tags: TagTable, sources: SourceLiveness | None = None
+    ) -> None:
         self._source = source
         self._intake = intake
         self._tags = tags
+        self._sources = sources
 
     def register(self, specs: Sequence[TagSpec]) -> list[int]:
         """Return the tag index of each spec: these are the source's tags now."""
@@ -33,10 +37,21 @@ class IntakePort:
         self._intake.set_deadbands(list(zip(indexes, widths, strict=True)))
         return indexes
 
+    def up(self) -> None:
+        """Note that the source's session delivers."""
+        if self._sources is not None:
+            self._sources.up(self._source)
+
+    def ended(self) -> None:
+        """Note that its session is over; called by the engine."""
+        if self._sources is not None:
+            self._sources.ended(self._source)
+
     async def put(
         self, batch: SampleBatch, marks: Sequence[Mark], stored: Callable[[], None]
     ) -> None:
         """Hand over a batch; wait while the intake is full."""
+        self.up()
         await self._intake.put(Arrival(self._source, batch, marks, stored))
 
     def drop(self, reason: LossReason, count: int) -> None:

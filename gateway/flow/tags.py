@@ -20,13 +20,15 @@ class TagTable:
     Attributes:
         definitions: by tag index.
         active: tag indexes in use, per source.
-        generation: grows whenever ``active`` or ``definitions`` change.
+        writable: tag indexes on the write allow-list; none before their source registers.
+        generation: grows whenever one of these changes.
     """
 
     def __init__(self, known: Sequence[TagDefinition]) -> None:
         assert all(d.index == i for i, d in enumerate(known))
         self.definitions: list[TagDefinition] = list(known)
         self.active: dict[str, list[int]] = {}
+        self.writable: set[int] = set()
         self.generation = 0
         self._by_name: dict[tuple[str, str, str], int] = {
             (d.source, d.device, d.name): d.index for d in known
@@ -44,14 +46,17 @@ class TagTable:
     def register(self, source: str, specs: Sequence[TagSpec]) -> list[int]:
         """Return the numbers of a source's tags; these, and no others of it, are in use now."""
         indexes = [self._index(source, spec) for spec in specs]
-        if self.active.get(source) != indexes:
-            self.active[source] = indexes
+        before = self.active.get(source)
+        allowed = self.writable.difference(before or ()) | _writable(indexes, specs)
+        if before != indexes or allowed != self.writable:
+            self.active[source], self.writable = indexes, allowed
             self.generation += 1
         return indexes
 
     def add(self, source: str, specs: Sequence[TagSpec]) -> list[int]:
         """Return the numbers of tags that a source found later, beside those in use."""
         indexes = [self._index(source, spec) for spec in specs]
+        self.writable |= _writable(indexes, specs)
         known = set(self.active.get(source, ()))
         self.active.setdefault(source, []).extend(i for i in indexes if i not in known)
         self.generation += 1
@@ -84,6 +89,10 @@ class TagTable:
         return list(chosen.values())
 
 
+def _writable(indexes: Sequence[int], specs: Sequence[TagSpec]) -> set[int]:
+    return {index for index, spec in zip(indexes, specs, strict=True) if spec.writable}
+
+
 def _definition(index: int, source: str, spec: TagSpec) -> TagDefinition:
     return TagDefinition(
         index=index,
@@ -96,4 +105,5 @@ def _definition(index: int, source: str, spec: TagSpec) -> TagDefinition:
         low=spec.low,
         high=spec.high,
         description=spec.description,
+        record=spec.record,
     )

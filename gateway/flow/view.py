@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import math
+
+from contract.mapping import metric_value
 from contract.upload import TagDefinition
+from gateway.flow.liveness import SourceLiveness
 from gateway.flow.tags import TagTable
 from gateway.pipeline.last import NEVER, LastValues
 from gateway.sinks.base import LastValue
+from sparkplug_b.datatype import DataType, unpack_array
+from sparkplug_b.errors import DecodeError
+
+ARRAY_ITEMS_SHOWN = 16
+TEXT_CHARS_SHOWN = 500
 
 
 class TagBook:
     """See ``sinks.base.TagView``.
 
     Last values are written by the journal's worker thread; a reader on the loop may see a value a
-    moment before its row is committed.
+    moment before its row is committed. Without ``sources`` all of them count as up.
     """
 
-    def __init__(self, tags: TagTable, last: LastValues) -> None:
+    def __init__(
+        self, tags: TagTable, last: LastValues, sources: SourceLiveness | None = None
+    ) -> None:
         self._tags = tags
         self._last = last
+        self._sources = sources
 
     @property
     def generation(self) -> int:
@@ -43,3 +55,42 @@ class TagBook:
         if tag >= len(last.kind) or last.kind[tag] == NEVER:
             return None
         return LastValue(last.value(tag), int(last.status[tag]), int(last.time_us[tag]))
+
+    def is_writable(self, tag: int) -> bool:
+        """Tell whether a tag is on the write allow-list."""
+        return tag in self._tags.writable
+
+    @property
+    def liveness(self) -> int:
+        """Grows when a source comes up, or has been away for longer than the death delay."""
+        return 0 if self._sources is None else self._sources.generation
+
+    def source_is_up(self, name: str) -> bool:
+        """Tell whether a source's tags are read; a short absence does not count."""
+        return self._sources is None or self._sources.is_up(name)
+
+    @property
+    def next_death_s(self) -> float | None:
+        """Seconds until a source that is away counts as down; None for none."""
+        return None if self._sources is None else self._sources.next_death_s
+
+
+def shown_value(definition: TagDefinition, last: LastValue) -> float | int | bool | str | None:
+    """Return a value for a screen: numbers as they are, arrays and long texts cut."""
+    data_type = DataType(definition.data_type)
+    value = metric_value(data_type, last.value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, bytes):
+        if data_type >= DataType.INT8_ARRAY:
+            try:
+                items = unpack_array(data_type, value)
+            except DecodeError:
+                return f"{len(value)} bytes"
+            more = ", …" if len(items) > ARRAY_ITEMS_SHOWN else ""
+            return f"[{', '.join(str(i) for i in items[:ARRAY_ITEMS_SHOWN])}{more}]"
+        return f"{len(value)} bytes"
+    if isinstance(value, str):
+        return value[:TEXT_CHARS_SHOWN]
+    result: float | int | bool | str | None = value
+    return result

@@ -76,6 +76,24 @@ class TagView(Protocol):
         """Return a tag's last reported sample; None before the first."""
         ...
 
+    def is_writable(self, tag: int) -> bool:
+        """Tell whether a tag is on the write allow-list; a change grows ``generation``."""
+        ...
+
+    @property
+    def liveness(self) -> int:
+        """Grows when a source comes up, or has been away for longer than the death delay."""
+        ...
+
+    def source_is_up(self, name: str) -> bool:
+        """Tell whether a source's tags are read; a short absence does not count."""
+        ...
+
+    @property
+    def next_death_s(self) -> float | None:
+        """Seconds until ``liveness`` may grow by itself: a source that is away; None for none."""
+        ...
+
 
 class Outlet(Protocol):
     """What the engine gives to one sink."""
@@ -93,6 +111,11 @@ class Outlet(Protocol):
 
     def wake(self) -> None:
         """Make a waiting ``next`` return."""
+        ...
+
+    @property
+    def has_backlog(self) -> bool:
+        """There are rows, older than the live lane's, that this session has not handed out."""
         ...
 
     def confirm(self, first: int, last: int) -> None:
@@ -129,6 +152,7 @@ class SinkReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a sink shows of itself; counts are of samples since the start.
 
     ``left_out`` are samples that the other side's format cannot carry: they are journalled only.
+    ``commands`` counts what hosts asked for, by outcome. ``reason`` may stand beside a good state.
     """
 
     state: SinkState
@@ -138,6 +162,42 @@ class SinkReport(msgspec.Struct, frozen=True, kw_only=True):
     left_out: int = 0
     connects: int = 0
     last_acknowledged_s: float | None = None
+    commands: dict[str, int] = {}
+
+
+class WriteCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """A host's wish to write a metric.
+
+    Attributes:
+        tag: tag index; None when the metric is no tag.
+        device: Sparkplug device; "" for the node itself.
+        name: the metric's.
+        value: fits the metric's data type; None for null, a tuple for an array.
+        origin: who asked: the broker and the topic it came on. MQTT does not say more.
+        sent_ms: when the host says it sent it.
+    """
+
+    tag: int | None
+    device: str
+    name: str
+    value: Any
+    origin: str
+    sent_ms: int | None = None
+
+
+class CommandPort(Protocol):
+    """Where a sink hands commands in. Neither call blocks or raises: outcomes are audited."""
+
+    def submit(self, command: WriteCommand) -> bool:
+        """Take a write, to be carried out soon; False: refused, and audited with the reason.
+
+        Only tags on the write allow-list are written, and no more wait than the queue holds.
+        """
+        ...
+
+    def refuse(self, command: WriteCommand, reason: str) -> None:
+        """Audit a write that the sink itself does not let through."""
+        ...
 
 
 class Sink(Protocol):

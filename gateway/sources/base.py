@@ -13,7 +13,7 @@ README and a loadable ``example.yaml``, and one line in ``registry.py``. It has 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -39,6 +39,8 @@ class TagSpec(msgspec.Struct, frozen=True, kw_only=True):
         low: low end of the EU range.
         high: high end of the EU range.
         description: for people.
+        writable: on the write allow-list of the configuration.
+        record: false: Sparkplug historians are told not to keep it.
     """
 
     name: str
@@ -52,6 +54,8 @@ class TagSpec(msgspec.Struct, frozen=True, kw_only=True):
     low: float | None = None
     high: float | None = None
     description: str = ""
+    writable: bool = False
+    record: bool = True
 
 
 class Mark(msgspec.Struct, frozen=True, gc=False):
@@ -109,6 +113,13 @@ class SourcePort(Protocol):
         """Return the tag indexes of specs found later, beside those registered."""
         ...
 
+    def up(self) -> None:
+        """Tell that this session delivers: at its first subscription, and again at no harm.
+
+        The engine notes the end of the session itself. What ``put`` hands over tells it too.
+        """
+        ...
+
     async def put(
         self, batch: SampleBatch, marks: Sequence[Mark], stored: Callable[[], None]
     ) -> None:
@@ -158,6 +169,19 @@ class Source(Protocol):
 
         Raises:
             SourceError: the session could not be made, or was lost; try again later.
+        """
+        ...
+
+    async def write(self, address: str, value: Any) -> None:  # noqa: ANN401 - of the tag's kind
+        """Write a tag of the allow-list, and return once the device has taken it.
+
+        ``value`` fits the tag's data type, as a Sparkplug metric holds it: None for null, a number
+        (a DateTime in ms), a text, bytes, or a tuple for an array. It is scaled: the source undoes
+        the tag's gain and offset.
+
+        Raises:
+            WriteRefusedError: the device or the source does not take it.
+            SourceError: there is no session.
         """
         ...
 

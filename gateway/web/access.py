@@ -19,9 +19,10 @@ COOKIE_NAME = "fpe_gateway_session"
 
 TAGS_READ = "tags.read"
 LOSSES_READ = "losses.read"
+COMMANDS_READ = "commands.read"
 CONFIG_READ = "config.read"
 CONFIG_CHECK = "config.check"
-PERMISSIONS = frozenset({TAGS_READ, LOSSES_READ, CONFIG_READ, CONFIG_CHECK})
+PERMISSIONS = frozenset({TAGS_READ, LOSSES_READ, COMMANDS_READ, CONFIG_READ, CONFIG_CHECK})
 """What there is to permit besides public routes; today every signed-in user has all of it."""
 
 Connection = ASGIConnection[Any, Any, Any, Any]

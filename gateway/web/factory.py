@@ -19,6 +19,7 @@ from contract.errors import ErrorBody
 from gateway.auth.refusals import AuthRefusedError
 from gateway.auth.service import Auth
 from gateway.web.access import make_authorise
+from gateway.web.commands import COMMAND_ROUTES
 from gateway.web.config import CONFIG_ROUTES
 from gateway.web.live import LIVE_ROUTES, LiveFeed
 from gateway.web.losses import LOSS_ROUTES
@@ -35,6 +36,7 @@ ROUTES = [
     *STATUS_ROUTES,
     *TAG_ROUTES,
     *LOSS_ROUTES,
+    *COMMAND_ROUTES,
     *CONFIG_ROUTES,
     *LIVE_ROUTES,
 ]

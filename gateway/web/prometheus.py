@@ -52,6 +52,10 @@ def _samples(status: GatewayStatus, cpu_s: float) -> Iterator[Sample]:
         suffix = "_total" if kind == "counter" else ""
         for sink_name, sink in status.sinks.items():
             yield f'sink_{metric}{suffix}{{sink="{sink_name}"}}', kind, getattr(sink, field)
+    for sink_name, sink in status.sinks.items():
+        for outcome, count in sink.commands.items():
+            labels = f'sink="{sink_name}",outcome="{outcome}"'
+            yield f"sink_commands_total{{{labels}}}", "counter", count
     for source in status.sources:
         yield f'source_up{{source="{source.name}"}}', "gauge", int(source.state == "up")
     for source in status.sources:

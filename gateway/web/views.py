@@ -13,6 +13,7 @@ import msgspec
 
 from contract.config import GatewayConfig
 from contract.upload import Loss
+from gateway.flow.command_audit import AuditedCommand
 
 StateWord = Literal["OK", "Attention", "Fault", "Off", "Unknown"]
 """The one vocabulary for states, in both UIs (shared/reference/ui.md, section 5)."""
@@ -123,6 +124,7 @@ class SinkStatus(msgspec.Struct, frozen=True, kw_only=True):
         confirmed_sequence: all rows up to this one are confirmed.
         acknowledged_age_s: seconds since the last confirmation; None if never.
         in_flight: rows sent and not yet confirmed.
+        commands: what hosts asked for since the start, by outcome.
     """
 
     state: Literal["off", "connecting", "waiting", "live", "catching_up"]
@@ -140,6 +142,7 @@ class SinkStatus(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int = 0
     connects: int = 0
     retries: int = 0
+    commands: dict[str, int] = {}
 
 
 class GatewayStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -230,6 +233,10 @@ class GatewayView(Protocol):
 
     def losses(self, limit: int) -> list[Loss]:
         """Return the newest entries of the loss ledger, newest first."""
+        ...
+
+    async def commands(self, limit: int) -> list[AuditedCommand]:
+        """Return the newest commands and what came of them, newest first. Raises AuditError."""
         ...
 
     def config(self) -> GatewayConfig:

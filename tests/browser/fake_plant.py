@@ -149,7 +149,6 @@ class FakePlant:
         return TagPage(total=len(found), offset=offset, tags=page)
 
     async def trend(self, index: int, seconds: float, points_max: int) -> TrendColumns | None:
-        """Return the past of one tag, computed."""
         if not 0 <= index < self.tags_count:
             return None
         row = self.row(index)
@@ -170,8 +169,10 @@ class FakePlant:
             complete=index % 2 == 0,
         )
 
+    async def commands(self, limit):
+        return [][:limit]
+
     def config(self) -> GatewayConfig:
-        """Return a small document."""
         broker = BrokerConfig(url="mqtt://192.168.40.2:1883")
         return GatewayConfig(
             gateway=GatewayIdentity(id="press-shop-1", site="Sheffield"),
@@ -179,7 +180,6 @@ class FakePlant:
         )
 
     def metrics_text(self) -> str:
-        """Return no metrics."""
         return ""
 
     def losses(self, limit: int) -> list[Loss]:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from bench.frames import read_frames
 from bench.rig import Load
 from contract.upload import Loss
 from tests.faults.conftest import NO_NODE
 from tests.faults.figures import Figures
 from tests.faults.hub import HubReader
-from tests.faults.line import Line, LineOptions, open_line, restart, restart_plant
+from tests.faults.line import Document, Line, LineOptions, open_line, restart, restart_plant
 
 AWAY_TO_S = 2.0
 """How far a ledger gap may reach beyond the time the server was away: a read and a publish."""
@@ -25,7 +26,8 @@ async def test_a_server_that_comes_back_with_other_namespaces_is_read_on(
 ) -> None:
     # with 40 groups the first values come while the last tags are not yet subscribed
     load = Load(tags=120)
-    options = LineOptions(load=load, reader=reader, groups=groups)
+    at_once: dict[str, Document] = {"sparkplug": {"death_delay_s": 0}}
+    options = LineOptions(load=load, reader=reader, groups=groups, more=at_once)
     async with open_line(tmp_path, options) as line:
         first = await line.settle() + 1
         went = line.scans_count()
@@ -41,7 +43,22 @@ async def test_a_server_that_comes_back_with_other_namespaces_is_read_on(
         for finding in await line.prove(first, last):
             figures(finding)
         _prove_gap_is_narrow(line.ledger(), line, (went, back))
+        _prove_device_was_dead_meanwhile(line)
         figures(f"{ending}: healthy {recovered_s:.1f} s after the server was back")
+
+
+def _prove_device_was_dead_meanwhile(line: Line) -> None:
+    """Hosts are told of the death and of the return, and no data comes while it is dead."""
+    is_born, deaths_count = False, 0
+    for frame in read_frames(line.sink.path):
+        kind = frame.topic.split("/")[2]
+        if kind[0] == "D":
+            assert is_born is (kind != "DBIRTH"), f"{kind} while born is {is_born}"
+            is_born = kind != "DDEATH"
+            deaths_count += kind == "DDEATH"
+    # two where a last row was committed only after the source had gone
+    assert is_born
+    assert deaths_count in {1, 2}
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The status strip: green only with a recent acknowledgement, and every other state says why."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -159,3 +160,9 @@ def test_the_brokers_limits(report, lag_s, waits_s, state):
 )
 def test_the_hubs_limits(report, lag_s, state):
     assert hub_cell(report, lag_s, 0, NOW_S).state == state
+
+
+def test_a_sink_that_lives_with_a_trouble_is_not_green():
+    report = msgspec.structs.replace(sink(), reason="the birth of device Press is too large")
+    cell = broker_cell(report, KEEP_ALIVE_S, 0.0, 0.0, 7, NOW_S)
+    assert (cell.state, cell.reason) == ("Attention", report.reason)

@@ -159,6 +159,72 @@ async def test_a_lost_connection_stays_lost_whatever_gmqtt_would_like():
         assert len(connects) == 1
 
 
+@contextlib.asynccontextmanager
+async def scripted(connack, **config):
+    """A connection to a broker of MQTT 5 that answers CONNECT so; and the bytes it received."""
+    port, received = free_port(), bytearray()
+
+    async def handle(reader, writer):
+        while data := await reader.read(1_000):
+            if not received:
+                writer.write(connack)
+            received.extend(data)
+
+    async with tcp_server(port, handle):
+        broker = BrokerConfig(url=f"mqtt://127.0.0.1:{port}", version="5.0", **config)
+        connection = await connect(broker, "c", WILL, CLOCK)
+        yield connection, received
+        connection.abandon()
+
+
+PACKET_MAX_2000 = b"\x20\x08\x00\x00\x05\x27\x00\x00\x07\xd0"
+RECEIVE_MAX_2 = b"\x20\x06\x00\x00\x03\x21\x00\x02"
+NO_LIMITS = b"\x20\x03\x00\x00\x00"
+
+
+@pytest.mark.parametrize(("own_limit", "limit"), [(None, 2_000), (1_500, 1_500), (9_000, 2_000)])
+async def test_no_packet_is_larger_than_the_broker_or_the_configuration_allows(own_limit, limit):
+    async with scripted(PACKET_MAX_2000, packet_bytes_max=own_limit) as (connection, received):
+        assert connection.packet_bytes_max == limit
+        room = connection.payload_bytes_max("t")
+        with pytest.raises(MqttError, match="more than the broker takes"):
+            connection.publish("t", b"x" * (room + 1))
+        before = len(received)
+        connection.publish("t", b"x" * room)
+        await until(lambda: len(received) > before + room)
+        assert len(received) - before <= limit
+        assert not connection.is_lost
+
+
+async def test_no_more_qos_1_messages_are_under_way_than_the_broker_takes():
+    async with scripted(RECEIVE_MAX_2) as (connection, _):
+        for _ in range(2):
+            connection.publish("t", b"x", qos=1)
+        with pytest.raises(MqttError, match="has not acknowledged 2 messages"):
+            connection.publish("t", b"x", qos=1)
+        # QoS 0 is not bounded by it
+        connection.publish("t", b"x")
+
+
+async def test_the_session_is_clean_expires_at_once_and_ends_with_the_will_when_asked():
+    async with scripted(NO_LIMITS) as (connection, received):
+        flags, properties = received[9], received[12:18]
+        # clean start and Will flag; session expiry interval 0
+        assert flags & 0b110 == 0b110
+        assert properties == b"\x05\x11\x00\x00\x00\x00"
+        await connection.close(with_will=True)
+        await until(lambda: received.endswith(b"\xe0\x02\x04\x00"))
+
+
+async def test_a_broker_that_does_not_read_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(mqtt, "SETTLE_TIMEOUT_S", 0.05)
+    async with scripted(NO_LIMITS) as (connection, _):
+        # it answers no PINGREQ
+        assert not await connection.settle()
+        connection.abandon()
+        assert not await connection.settle()
+
+
 # -- connections that do not come about ---
 
 

@@ -13,5 +13,6 @@ def test_the_hosts_example_of_the_readme_runs(capsys):
         "None ['Node Control/Rebirth', 'Speed'] [False, 70]",
         "spBv1.0/Plant 1/NCMD/Line 3",
         "None",
+        "before_birth",
         "spBv1.0/STATE/Hub 1",
     ]

@@ -1,4 +1,7 @@
-"""What the births say: every tag in use with type, last value, quality, unit and range."""
+"""What the births say: every tag in use with type, last value, quality, unit and range.
+
+What Factory+ adds comes from ``Conventions``; None adds nothing.
+"""
 
 from __future__ import annotations
 
@@ -11,40 +14,69 @@ from contract.mapping import QUALITY_BAD, QUALITY_STALE, metric_value, quality_o
 from contract.upload import TagDefinition
 from gateway.sinks.base import TagView
 from gateway.sinks.sparkplug.encode import ALIAS_OF_FIRST_TAG
+from gateway.sinks.sparkplug.factoryplus import Conventions
 from sparkplug_b.birth import BirthMetric, DeviceBirth
 from sparkplug_b.datatype import INTEGER_RANGE, DataType
 from sparkplug_b.payload import PropertyValue
 from sparkplug_b.scalar import FLOAT32_OVERFLOW
 
+NEXT_SERVER = "Node Control/Next Server"
 
-def node_birth(version: str, now_ms: int) -> DeviceBirth:
-    """Return the edge node's own metrics; bdSeq and Rebirth are added by the session."""
+
+def node_birth(
+    version: str,
+    now_ms: int,
+    *,
+    has_next_server: bool = False,
+    conventions: Conventions | None = None,
+) -> DeviceBirth:
+    """Return the edge node's own metrics; bdSeq and Rebirth are added by the session.
+
+    Next Server is a control only where there is one (Sparkplug 3.0, 6.4.19).
+    """
     facts = {
         "Properties/Hardware Make": "Factory+ Edge",
         "Properties/Software Version": version,
     }
-    return DeviceBirth(
-        metrics=[
-            BirthMetric(name=name, data_type=DataType.STRING, value=value, time_ms=now_ms)
-            for name, value in facts.items()
-        ]
-    )
+    metrics = [
+        BirthMetric(name=name, data_type=DataType.STRING, value=value, time_ms=now_ms)
+        for name, value in facts.items()
+    ]
+    if has_next_server:
+        control = BirthMetric(
+            name=NEXT_SERVER, data_type=DataType.BOOLEAN, value=False, time_ms=now_ms
+        )
+        metrics.append(control)
+    if conventions is not None:
+        metrics += conventions.node_metrics(now_ms)
+    return DeviceBirth(metrics=metrics)
 
 
 def device_births(
-    definitions: Sequence[TagDefinition], tags: TagView, now_ms: int
+    definitions: Sequence[TagDefinition],
+    tags: TagView,
+    now_ms: int,
+    conventions: Conventions | None = None,
 ) -> list[DeviceBirth]:
     """Return one birth per device, in order of name."""
     by_device: dict[str, list[BirthMetric]] = {}
     for definition in definitions:
-        metric = _metric(definition, tags, now_ms)
+        is_transient = not definition.record
+        if conventions is not None:
+            is_transient = conventions.is_transient(definition)
+        metric = _metric(definition, tags, now_ms, is_transient=is_transient)
         by_device.setdefault(definition.device, []).append(metric)
+    if conventions is not None:
+        for device in by_device:
+            by_device[device] += conventions.device_metrics(device, now_ms)
     return [
         DeviceBirth(device_id=device, metrics=by_device[device]) for device in sorted(by_device)
     ]
 
 
-def _metric(definition: TagDefinition, tags: TagView, now_ms: int) -> BirthMetric:
+def _metric(
+    definition: TagDefinition, tags: TagView, now_ms: int, *, is_transient: bool
+) -> BirthMetric:
     data_type = DataType(definition.data_type)
     last = tags.last(definition.index)
     value = None if last is None else metric_value(data_type, last.value)
@@ -53,6 +85,8 @@ def _metric(definition: TagDefinition, tags: TagView, now_ms: int) -> BirthMetri
         value, quality = None, QUALITY_BAD
     elif last is not None:
         quality = int(quality_of(np.array([last.status], dtype=np.uint32))[0])
+    if not tags.source_is_up(definition.source):
+        quality = QUALITY_STALE
     properties: dict[str, PropertyValue] = {}
     if definition.unit:
         properties["engUnit"] = PropertyValue(data_type=DataType.STRING, value=definition.unit)
@@ -64,6 +98,9 @@ def _metric(definition: TagDefinition, tags: TagView, now_ms: int) -> BirthMetri
         properties["Documentation"] = PropertyValue(
             data_type=DataType.STRING, value=definition.description
         )
+    properties["readOnly"] = PropertyValue(
+        data_type=DataType.BOOLEAN, value=not tags.is_writable(definition.index)
+    )
     # Sparkplug says to leave Quality out when good; the issue asks for it in every DBIRTH
     properties["Quality"] = PropertyValue(data_type=DataType.INT32, value=quality)
     return BirthMetric(
@@ -73,6 +110,7 @@ def _metric(definition: TagDefinition, tags: TagView, now_ms: int) -> BirthMetri
         value=value,
         time_ms=max(last.time_us // 1000, 0) if last is not None else now_ms,
         properties=properties,
+        is_transient=is_transient,
     )
 
 

@@ -2,12 +2,13 @@
 
 Columns in, bytes out: samples are grouped by device and data type with one stable sort, each group
 is encoded whole (``sparkplug_b.encode_metrics``) and cut at message size. The order of one tag's
-samples is kept. Aliases are tag index + 1, the same in every session.
+samples is kept. Aliases are tag index + 1, the same in every session. A tag that is not recorded
+(transient) makes a group of its own, so the flag costs nothing per sample.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,16 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.mapping import KIND_OF, quality_of
-from contract.sample import SampleColumns, ValueKind, concatenate, in_turns
+from contract.sample import SampleBatch, SampleColumns, ValueKind, concatenate, in_turns
 from contract.upload import TagDefinition
 from gateway.sinks.base import Row
 from sparkplug_b.columns import MetricColumn, encode_metrics
 from sparkplug_b.datatype import DataType
 from sparkplug_b.errors import EncodeError
+from sparkplug_b.timestamp import TimestampUnit
 
 ALIAS_OF_FIRST_TAG = 1
+TIME_US_MAX_IN_NS = (2**63 - 1) // 1000
+"""The year 2262; later times are written as that, rather than not at all."""
 MESSAGE_BYTES_MAX = 256 * 1024
 _NOT_BORN = 0xFFFF
+_TRANSIENT = 0x80
+"""In a group's low byte, above all data types."""
 
 
 @dataclass(slots=True)
@@ -37,22 +43,30 @@ class DeviceData:
 
 
 class TagPlaces:
-    """Where each tag goes: device and data type, as columns indexed by tag.
+    """Where each tag goes: device, data type and whether it is transient, as columns by tag.
 
-    Built from the definitions of a birth; tags that are not in it have no place.
+    Built from the definitions of a birth; tags that are not in it have no place. ``unit`` is that
+    of the timestamps that are written.
     """
 
-    def __init__(self, born: Sequence[TagDefinition]) -> None:
+    def __init__(
+        self,
+        born: Sequence[TagDefinition],
+        is_transient: Callable[[TagDefinition], bool] = lambda d: not d.record,
+        unit: TimestampUnit = "ms",
+    ) -> None:
+        self.unit: TimestampUnit = unit
         size = max((d.index for d in born), default=-1) + 1
         self.devices = sorted({d.device for d in born})
         number = {device: n for n, device in enumerate(self.devices)}
         assert len(number) < _NOT_BORN
         self._group: NDArray[np.uint32] = np.full(size, _NOT_BORN << 8, dtype=np.uint32)
         for definition in born:
-            self._group[definition.index] = number[definition.device] << 8 | definition.data_type
+            group = number[definition.device] << 8 | definition.data_type
+            self._group[definition.index] = group | _TRANSIENT * is_transient(definition)
 
     def groups(self, tag: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        """Return device number x 256 + data type of each tag; all ones as device: not born."""
+        """Return device number x 256 + flag + data type of each tag; device all ones: not born."""
         if len(tag) and int(tag.max()) >= len(self._group):
             known = np.where(tag < len(self._group), tag, 0)
             groups = self._group[known] if len(self._group) else np.zeros(len(tag), np.uint32)
@@ -60,90 +74,109 @@ class TagPlaces:
         return self._group[tag]
 
 
-def encode_rows(
-    rows: Sequence[Row], places: TagPlaces, *, is_historical: bool
-) -> tuple[list[DeviceData], int]:
-    """Encode rows; returns the messages' bodies, in order, and how many samples are left out.
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How the samples of one call are written."""
 
-    Left out: samples of tags that are not born, and values that do not fit their data type.
+    is_historical: bool
+    is_transient: bool
+    unit: TimestampUnit
+    bytes_max: int
+
+
+def encode_rows(
+    rows: Sequence[Row],
+    places: TagPlaces,
+    *,
+    is_historical: bool,
+    bytes_max: int = MESSAGE_BYTES_MAX,
+) -> tuple[list[DeviceData], int]:
+    """Encode rows; see ``encode_batch``."""
+    batch = rows[0].batch if len(rows) == 1 else concatenate(row.batch for row in rows)
+    return encode_batch(batch, places, is_historical=is_historical, bytes_max=bytes_max)
+
+
+def encode_batch(
+    batch: SampleBatch, places: TagPlaces, *, is_historical: bool, bytes_max: int
+) -> tuple[list[DeviceData], int]:
+    """Encode samples; returns the messages' bodies, in order, and how many samples are left out.
+
+    Left out: samples of tags that are not born, and values that do not fit their data type. A body
+    is larger than ``bytes_max`` only where one value alone is.
     """
     bodies: dict[str, list[tuple[bytes, int]]] = {}
     left_out = 0
-    batch = rows[0].batch if len(rows) == 1 else concatenate(row.batch for row in rows)
+    forms = [_Form(is_historical, flag, places.unit, bytes_max) for flag in (False, True)]
     for columns in (columns for turn in in_turns(batch) for columns in turn.columns):
-        for device, data_type, part in _split(columns, places):
-            if device is None:
+        for group, part in _split(columns, places):
+            if group >> 8 == _NOT_BORN:
                 left_out += len(part)
                 continue
-            encoded = _encode(data_type, part, is_historical=is_historical)
+            device, data_type = places.devices[group >> 8], DataType(group & ~_TRANSIENT & 0xFF)
+            encoded = _encode(data_type, part, forms[bool(group & _TRANSIENT)])
             left_out += len(part) - sum(count for _, count in encoded)
             bodies.setdefault(device, []).extend(encoded)
-    return [data for device in bodies for data in _pack(device, bodies[device])], left_out
+    packed = [data for device in bodies for data in _pack(device, bodies[device], bytes_max)]
+    return packed, left_out
 
 
-def _split(
-    columns: SampleColumns, places: TagPlaces
-) -> Iterator[tuple[str | None, DataType, SampleColumns]]:
-    """Yield (device, data type, samples); device None for tags that are not born."""
+def _split(columns: SampleColumns, places: TagPlaces) -> Iterator[tuple[int, SampleColumns]]:
+    """Yield (group, samples); see ``TagPlaces.groups``."""
     if not len(columns):
         return
     groups = places.groups(columns.tag)
     first = int(groups[0])
     if (groups == first).all():
-        yield _place(first, places), DataType(first & 0xFF), columns
+        yield first, columns
         return
     order = np.argsort(groups, kind="stable")
     ordered = groups[order]
     cuts = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
     for rows in np.split(order, cuts):
-        group = int(groups[rows[0]])
-        yield _place(group, places), DataType(group & 0xFF), columns.take(rows)
+        yield int(groups[rows[0]]), columns.take(rows)
 
 
-def _place(group: int, places: TagPlaces) -> str | None:
-    return None if group >> 8 == _NOT_BORN else places.devices[group >> 8]
-
-
-def _encode(
-    data_type: DataType, columns: SampleColumns, *, is_historical: bool
-) -> list[tuple[bytes, int]]:
+def _encode(data_type: DataType, columns: SampleColumns, form: _Form) -> list[tuple[bytes, int]]:
     """Encode samples of one device and type; cut them at message size: (bytes, samples) each.
 
     A value that does not fit the type (its server changed it) is left out; its neighbours go on.
     """
     try:
-        encoded = encode_metrics(_column(data_type, columns), is_historical=is_historical)
+        encoded = encode_metrics(
+            _column(data_type, columns, form.unit),
+            is_historical=form.is_historical,
+            is_transient=form.is_transient,
+            timestamp_unit=form.unit,
+        )
     except EncodeError:
         if len(columns) == 1:
             return []
         halves = np.array_split(np.arange(len(columns)), 2)
-        return [
-            part
-            for half in halves
-            for part in _encode(data_type, columns.take(half), is_historical=is_historical)
-        ]
-    if len(encoded.body) <= MESSAGE_BYTES_MAX:
+        return [part for half in halves for part in _encode(data_type, columns.take(half), form)]
+    if len(encoded.body) <= form.bytes_max:
         return [(encoded.body, len(columns))]
-    return _cut(encoded.body, encoded.ends)
+    return _cut(encoded.body, encoded.ends, form.bytes_max)
 
 
-def _column(data_type: DataType, columns: SampleColumns) -> MetricColumn:
+def _column(data_type: DataType, columns: SampleColumns, unit: TimestampUnit) -> MetricColumn:
     is_null = columns.kind is ValueKind.NULL
+    time_us = np.maximum(columns.time_us, 0)
     return MetricColumn(
         data_type=data_type,
         alias=columns.tag.astype(np.uint64) + np.uint64(ALIAS_OF_FIRST_TAG),
-        time_ms=np.maximum(columns.time_us // 1000, 0),
+        time_ms=time_us // 1000,
+        time_ns=None if unit == "ms" else np.minimum(time_us, TIME_US_MAX_IN_NS) * 1000,
         values=_nulls(data_type, len(columns)) if is_null else _values(data_type, columns.value),
         quality=quality_of(columns.status) if columns.status.any() else None,
         null=np.ones(len(columns), dtype=np.bool_) if is_null else None,
     )
 
 
-def _cut(body: bytes, ends: NDArray[np.int64]) -> list[tuple[bytes, int]]:
+def _cut(body: bytes, ends: NDArray[np.int64], bytes_max: int) -> list[tuple[bytes, int]]:
     parts: list[tuple[bytes, int]] = []
     start_row, start = 0, 0
     while start_row < len(ends):
-        row = int(np.searchsorted(ends, start + MESSAGE_BYTES_MAX, side="right"))
+        row = int(np.searchsorted(ends, start + bytes_max, side="right"))
         row = max(row, start_row + 1)
         end = int(ends[row - 1])
         parts.append((body[start:end], row - start_row))
@@ -178,13 +211,13 @@ def _values(
     return numbers
 
 
-def _pack(device: str, parts: list[tuple[bytes, int]]) -> list[DeviceData]:
+def _pack(device: str, parts: list[tuple[bytes, int]], bytes_max: int) -> list[DeviceData]:
     """Join a device's parts, of several types, into as few messages as their size allows."""
     packed: list[DeviceData] = []
     held: list[bytes] = []
     size = samples = 0
     for body, count in parts:
-        if held and size + len(body) > MESSAGE_BYTES_MAX:
+        if held and size + len(body) > bytes_max:
             packed.append(DeviceData(device, b"".join(held), samples))
             held, size, samples = [], 0, 0
         held.append(body)

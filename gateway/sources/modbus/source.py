@@ -21,7 +21,7 @@ from pymodbus.pdu import ModbusPDU
 
 from contract.config import ModbusSourceConfig, ModbusTagConfig
 from contract.sample import SampleBatch, SampleColumns, ValueKind, concatenate
-from gateway.errors import SourceError
+from gateway.errors import SourceError, WriteRefusedError
 from gateway.sources.base import SourcePort, SourceReport, SourceState, TagSpec, TagTrouble
 from gateway.sources.modbus.plan import (
     BIT_TABLES,
@@ -94,6 +94,10 @@ class ModbusSource:
             troubles=troubles[:TROUBLES_SHOWN],
             troubles_count=len(troubles),
         )
+
+    async def write(self, address: str, value: object) -> None:  # noqa: ARG002 - the seam's
+        """Refuse: this kind of source is read only; see ``sources.base.Source``."""
+        raise WriteRefusedError("not_supported", f"Modbus sources are never written ({address})")
 
     async def run_session(self, port: SourcePort) -> None:
         """Connect and read until the link is lost; see ``sources.base.Source``."""
@@ -328,6 +332,7 @@ def _spec(config: ModbusSourceConfig, tag: ModbusTagConfig) -> TagSpec:
         deadband=tag.deadband.absolute if tag.deadband and is_number else 0.0,
         unit=tag.unit,
         description=tag.description,
+        record=tag.record,
     )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import anyio
 
 from contract.config import MqttSourceConfig, MqttTagConfig
-from gateway.errors import SourceError
+from gateway.errors import SourceError, WriteRefusedError
 from gateway.sources.base import SourcePort, SourceReport, SourceState, TagSpec
 from gateway.sources.mqtt.collector import Collector, address_of
 from gateway.sources.mqtt.reading import DATA_TYPE_OF
@@ -66,6 +66,10 @@ class MqttSource:
             troubles_count=len(troubles),
         )
 
+    async def write(self, address: str, value: object) -> None:  # noqa: ARG002 - the seam's
+        """Refuse: this kind of source is read only; see ``sources.base.Source``."""
+        raise WriteRefusedError("not_supported", f"MQTT sources are never written ({address})")
+
     async def run_session(self, port: SourcePort) -> None:
         """Connect, subscribe, collect until the link is lost; see ``sources.base.Source``."""
         self._state, self._reason = "connecting", ""
@@ -81,6 +85,7 @@ class MqttSource:
                 await connection.subscribe(topic, self._config.qos)
             self._sessions_count += 1
             self._state = "up"
+            port.up()
             logger().info(
                 "mqtt.session_opened", source=self.name, topics=len(self._collector.topics)
             )
@@ -167,6 +172,7 @@ def _spec(config: MqttSourceConfig, tag: MqttTagConfig) -> TagSpec:
         deadband=tag.deadband.absolute if takes_deadband and tag.deadband else 0.0,
         unit=tag.unit,
         description=tag.description,
+        record=tag.record,
     )
 
 

@@ -48,8 +48,10 @@ class _Candidate(msgspec.Struct, kw_only=True):
     group: str
     device: str
     deadband: Deadband | None
+    writable: bool = False
     gain: float = 1.0
     offset: float = 0.0
+    record: bool = True
     type_id: int = 0
     is_array: bool = False
     is_matrix: bool = False
@@ -106,8 +108,10 @@ async def _single(
         group=tag.group,
         device=tag.device or source,
         deadband=tag.deadband,
+        writable=tag.writable,
         gain=scale.gain if scale else 1.0,
         offset=scale.offset if scale else 0.0,
+        record=tag.record,
     )
 
 
@@ -200,6 +204,7 @@ def _by_rule(
         group=rule.group,
         device=rule.device or source,
         deadband=rule.deadband,
+        record=rule.record,
     )
 
 
@@ -377,4 +382,6 @@ def _spec(candidate: _Candidate) -> TagSpec:
         low=candidate.low,
         high=candidate.high,
         description=candidate.description,
+        writable=candidate.writable,
+        record=candidate.record,
     )

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from contract.config import OpcUaSourceConfig
 from contract.mapping import KIND_OF
 from contract.sample import SampleBatch
-from gateway.errors import SourceError
+from gateway.errors import SourceError, WriteRefusedError
 from gateway.sources.base import Mark, SourcePort, SourceReport, SourceState, TagSpec, TagTrouble
 from gateway.sources.opcua import subscribe
 from gateway.sources.opcua.convert import TagColumns, to_batch
@@ -88,6 +88,10 @@ class OpcUaSource:
             troubles_count=len(troubles),
         )
 
+    async def write(self, address: str, value: object) -> None:  # noqa: ARG002 - the seam's
+        """Refuse: the OPC UA Write service is not used yet."""
+        raise WriteRefusedError("not_supported", "writing over OPC UA is not supported yet")
+
     async def run_session(self, port: SourcePort) -> None:
         """Connect, register, read until the session is lost; see ``sources.base.Source``."""
         self._say("connecting")
@@ -135,6 +139,7 @@ class OpcUaSource:
                 self._open_gap(port)
                 await self._subscribe(session, port, loop, tasks, tags)
                 self._gap_to_us = await session.server_time_us() or self._clock.wall_us()
+            port.up()
             self._say("up")
             logger().info(
                 "opcua.session_opened",

@@ -89,7 +89,7 @@ def test_keeping_the_same_document_twice_keeps_the_one_before_too(tmp_path):
 
 def test_secrets_are_taken_out_and_the_rest_stays(tmp_path):
     document = changed(
-        ("sparkplug", "broker"), {"url": "mqtt://h", "username": "u", "password": "pw-marker"}
+        ("sparkplug", "broker"), {"url": "mqtts://h", "username": "u", "password": "pw-marker"}
     )
     file = tmp_path / "c.json"
     file.write_bytes(json.dumps(document).encode())

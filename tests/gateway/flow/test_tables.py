@@ -241,3 +241,22 @@ def test_entries_are_numbered_on():
     first, second = number([note, note], 41, 7)
     assert (first.id, second.id, first.recorded_time_us) == (42, 43, 7)
     assert (first.tag, first.detail) == (3, "x")
+
+
+def test_the_allow_list_is_what_the_source_registered_last_and_a_number_stays_its_own():
+    table = TagTable([])
+    first = table.register("s", [spec("a", writable=True), spec("b")])
+    (other,) = table.register("t", [spec("c", device="e", writable=True)])
+    assert table.writable == {first[0], other}
+    generation = table.generation
+    assert table.register("s", [spec("a", writable=True), spec("b")]) == first
+    assert table.generation == generation
+    assert table.register("s", [spec("a"), spec("b", writable=True)]) == first
+    assert table.writable == {first[1], other}
+    assert table.generation > generation
+    (found,) = table.add("s", [spec("d", writable=True)])
+    assert table.writable == {first[1], other, found}
+    table.register("s", [])
+    assert table.writable == {other}
+    # another process knows the tags, but not what may be written, until they register
+    assert TagTable(table.definitions).writable == set()

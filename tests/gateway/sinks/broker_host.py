@@ -28,7 +28,10 @@ class Message:
         parts = topic.split("/")
         self.kind = "STATE" if parts[1] == "STATE" else parts[2]
         self.device = parts[4] if len(parts) > 4 else ""
-        self.payload = decode(payload, types=types) if self.kind != "STATE" else None
+        self.raw = payload
+        is_read = self.kind not in {"STATE", "NCMD", "DCMD"}
+        self.payload = decode(payload, types=types, inflate=True) if is_read else None
+        self.size_bytes = len(payload)
 
     @property
     def values(self):
@@ -41,6 +44,15 @@ class Message:
     @property
     def bd_seq(self):
         return next(m.value for m in self.payload.metrics if m.name == "bdSeq")
+
+    @property
+    def qualities(self):
+        """The Quality of each metric that has one."""
+        return [
+            m.properties.entries["Quality"].value
+            for m in self.payload.metrics
+            if m.properties and "Quality" in m.properties.entries
+        ]
 
     def __repr__(self):
         return f"{self.kind}/{self.device}"
@@ -100,6 +112,23 @@ class Host:
         body = struct.pack(">H", len(topic)) + topic.encode() + payload
         await self._stream.send(packet(0x31 if retain else 0x30, body))
 
+    async def command(self, metrics, *, device=None, sent_ms=None, retain=False):
+        """Publish a command of (name or alias, data type, value) each."""
+        found = tuple(
+            Metric(
+                name=key if isinstance(key, str) else None,
+                alias=None if isinstance(key, str) else key,
+                data_type=data_type,
+                value=value,
+                is_null=value is None,
+            )
+            for key, data_type, value in metrics
+        )
+        topic = "spBv1.0/G/NCMD/N" if device is None else f"spBv1.0/G/DCMD/N/{device}"
+        by_name = all(metric.name is not None for metric in found)
+        payload = Payload(timestamp_ms=sent_ms, metrics=found)
+        await self.publish(topic, encode(payload, with_data_types=by_name), retain=retain)
+
     async def ask_rebirth(self, group="G", node="N"):
         metric = Metric(
             name="Node Control/Rebirth", time_ms=1, data_type=DataType.BOOLEAN, value=True
@@ -107,9 +136,9 @@ class Host:
         payload = encode(Payload(timestamp_ms=1, metrics=(metric,)))
         await self.publish(f"spBv1.0/{group}/NCMD/{node}", payload)
 
-    async def say_state(self, timestamp, *, online):
+    async def say_state(self, timestamp, *, online, host="scada"):
         body = f'{{"online":{str(online).lower()},"timestamp":{timestamp}}}'.encode()
-        await self.publish("spBv1.0/STATE/scada", body, retain=True)
+        await self.publish(f"spBv1.0/STATE/{host}", body, retain=True)
 
 
 async def until(condition):

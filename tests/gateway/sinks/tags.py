@@ -31,6 +31,10 @@ class Tags:
         self.generation = 0
         self.used = list(definitions)
         self.values = {}
+        self.writable = set()
+        self.down = set()
+        self.liveness = 0
+        self.next_death_s = None
 
     def use(self, *definitions):
         self.used = list(definitions)
@@ -47,3 +51,9 @@ class Tags:
 
     def report(self, tag, value, status=0, time_us=5_000_000):
         self.values[tag] = LastValue(value, status, time_us)
+
+    def is_writable(self, tag):
+        return tag in self.writable
+
+    def source_is_up(self, name):
+        return name not in self.down

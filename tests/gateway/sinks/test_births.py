@@ -47,9 +47,35 @@ def test_each_tag_is_born_in_its_device_with_alias_type_and_facts():
     press, oven = found["Press", "tag0"], found["Oven", "tag7"]
     assert (press.alias, press.data_type, press.value) == (1, DataType.DOUBLE, 1.5)
     assert press.time_ms == 7654
-    assert properties(press) == {"engUnit": "bar", "engLow": 0.0, "engHigh": 250.0, "Quality": 192}
+    assert properties(press) == {
+        "engUnit": "bar", "engLow": 0.0, "engHigh": 250.0, "readOnly": True, "Quality": 192
+    }  # fmt: skip
     assert (oven.alias, oven.data_type, oven.value) == (8, DataType.STRING, "B-1")
-    assert properties(oven) == {"Documentation": "which batch", "Quality": 500}
+    assert properties(oven) == {"Documentation": "which batch", "readOnly": True, "Quality": 500}
+
+
+def test_only_a_tag_of_the_allow_list_is_born_as_writable():
+    tags = Tags(definition(0, DataType.DOUBLE), definition(1, DataType.DOUBLE))
+    tags.writable = {1}
+    found = born(tags)
+    assert [properties(found["d", f"tag{n}"])["readOnly"] for n in (0, 1)] == [True, False]
+
+
+def test_a_tag_whose_source_is_down_is_born_with_its_last_value_as_stale():
+    tags = Tags(definition(0, DataType.DOUBLE), definition(1, DataType.DOUBLE, source="t"))
+    tags.report(0, 1.0)
+    tags.report(1, 2.0)
+    tags.down = {"s"}
+    found = born(tags)
+    assert (found["d", "tag0"].value, properties(found["d", "tag0"])["Quality"]) == (1.0, 500)
+    assert (found["d", "tag1"].value, properties(found["d", "tag1"])["Quality"]) == (2.0, 192)
+
+
+def test_next_server_is_offered_only_where_there_is_one():
+    names = [m.name for m in node_birth("1", NOW_MS).metrics]
+    more = [m.name for m in node_birth("1", NOW_MS, has_next_server=True).metrics]
+    assert "Node Control/Next Server" not in names
+    assert more == [*names, "Node Control/Next Server"]
 
 
 def test_a_tag_that_never_reported_is_born_null_and_stale():

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from contract.mapping import KIND_OF, metric_value
 from contract.sample import SampleBatch, ValueKind
-from gateway.sinks.sparkplug import encode as encode_module
 from gateway.sinks.sparkplug.encode import ALIAS_OF_FIRST_TAG, TagPlaces, encode_rows
 from sparkplug_b import DataType, DeviceBirth, EdgeNodeSession, Quality, decode
 from sparkplug_b.datatype import INTEGER_RANGE, pack_array
@@ -158,8 +157,7 @@ def test_tags_of_several_types_share_a_message():
 
 
 @pytest.mark.parametrize("kind", ["numbers", "texts"])
-def test_messages_are_cut_at_their_size_and_lose_nothing(monkeypatch, kind):
-    monkeypatch.setattr(encode_module, "MESSAGE_BYTES_MAX", 500)
+def test_messages_are_cut_at_their_size_and_lose_nothing(kind):
     count = 300
     if kind == "numbers":
         tags = [definition(0, DataType.DOUBLE)]
@@ -168,7 +166,8 @@ def test_messages_are_cut_at_their_size_and_lose_nothing(monkeypatch, kind):
         tags = [definition(0, DataType.STRING)]
         rows = [(0, 1000 * n, 0, "x" * (700 if n == 5 else n % 40)) for n in range(count)]
         batch = SampleBatch((columns(ValueKind.TEXT, rows),))
-    messages, left_out = encode_rows([row(batch)], TagPlaces(tags), is_historical=False)
+    places = TagPlaces(tags)
+    messages, left_out = encode_rows([row(batch)], places, is_historical=False, bytes_max=500)
     assert left_out == 0
     assert sum(m.samples_count for m in messages) == count
     (metrics,) = read(messages, tags).values()

@@ -1,80 +1,16 @@
 """The edge node at a real broker, seen by a recording host; rows come from a real journal."""
 
-import contextlib
 import itertools
-from pathlib import Path
 
-import anyio
 import pytest
 
 from bench.processes import Broker, running
-from contract.config import BrokerConfig, SparkplugConfig
-from gateway.flow.drive import drive_sink
-from gateway.flow.tags import TagTable
-from gateway.flow.view import TagBook
 from gateway.sinks.sparkplug import sink as sink_module
-from gateway.sinks.sparkplug.sink import SparkplugSink
-from gateway.sources.base import TagSpec
 from runtime import mqtt
-from sparkplug_b import DataType
-from tests.contract.batches import doubles
-from tests.gateway.flow.parts import Middle, backoff
 from tests.gateway.sinks.broker_host import hosting, until
+from tests.gateway.sinks.edge_node import born, confirmed, forget_retained, node_at, spec
 
 pytestmark = [pytest.mark.broker]
-
-
-def spec(name, device, **changed):
-    fields = {"data_type": DataType.DOUBLE, "address": f"nsu=u;s={name}"} | changed
-    return TagSpec(name=name, device=device, **fields)
-
-
-class Node:
-    """A journal, tags 0 and 1 in devices Press and Oven, and a Sparkplug sink."""
-
-    def __init__(self, directory, broker, **config):
-        self.middle = Middle(directory)
-        self.tags = TagTable([])
-        self.tags.register("s", [spec("p", "Press"), spec("o", "Oven")])
-        self.middle.intake.take_definitions = self.tags.take_unsaved
-        self.outlet = self.middle.outlet(name="sparkplug")
-        self.sink = SparkplugSink(
-            SparkplugConfig(group="G", node="N", broker=BrokerConfig(url=broker.url), **config),
-            TagBook(self.tags, self.middle.last),
-            directory,
-            "1.0",
-            self.middle.clock,
-        )
-
-    async def drive(self):
-        await drive_sink(self.sink, self.outlet, self.middle.clock, backoff())
-
-    async def put(self, *samples):
-        """Commit one row of (tag, value) and wait until it is durable."""
-        before = len(self.middle.stored)
-        await self.middle.put(samples, doubles(*samples))
-        await self.middle.until(lambda: len(self.middle.stored) > before)
-
-    @property
-    def pending(self):
-        return self.outlet.lanes.pending_rows
-
-
-@contextlib.asynccontextmanager
-async def node_at(directory, broker, **config):
-    """A node whose intake and sink run."""
-    directory = Path(directory) / "gateway"
-    directory.mkdir(exist_ok=True)
-    node = Node(directory, broker, **config)
-    try:
-        async with node.middle.running(), anyio.create_task_group() as tasks:
-            node.start = lambda: tasks.start_soon(node.drive)
-            node.tasks = tasks
-            yield node
-            tasks.cancel_scope.cancel()
-    finally:
-        node.outlet.close()
-        node.middle.close()
 
 
 @pytest.fixture
@@ -87,14 +23,6 @@ async def broker(tmp_path):
 def _quick(monkeypatch):
     monkeypatch.setattr(sink_module, "CHECK_S", 0.05)
     monkeypatch.setattr(sink_module, "REBIRTH_PAUSE_S", 0.0)
-
-
-async def born(host, start=0, devices=2):
-    await host.until(lambda: len(host.of("DBIRTH", start=start)) == devices)
-
-
-async def confirmed(node, count=0):
-    await until(lambda: node.pending <= count)
 
 
 async def test_births_come_first_then_data_by_alias_and_the_seq_has_no_gap(tmp_path, broker):
@@ -217,8 +145,10 @@ async def test_what_a_half_open_link_took_goes_out_again_as_history_after_the_bi
 ):
     monkeypatch.setattr(mqtt, "FENCE_TIMEOUT_S", 0.3)
     monkeypatch.setattr(mqtt, "CONNECT_TIMEOUT_S", 0.5)
-    async with node_at(tmp_path, broker) as node:
+    # the primary host holds the births back until the recording host is there again
+    async with node_at(tmp_path, broker, primary_host="scada") as node:
         async with hosting(broker.port) as host:
+            await host.say_state(100, online=True)
             node.start()
             await born(host)
             await node.put((0, 1.0))
@@ -230,11 +160,12 @@ async def test_what_a_half_open_link_took_goes_out_again_as_history_after_the_bi
         assert node.pending == 2
         # what stood in the frozen broker's socket is lost with it
         await broker.kill()
+        forget_retained(tmp_path)
         await broker.start()
         async with hosting(broker.port) as host:
+            await host.say_state(200, online=True)
             await confirmed(node)
             await host.until(lambda: {v for v, _ in host.data()} >= {2.0, 3.0})
-            # the host may have come after the births; what it saw is in order, and history
             kinds = host.kinds()
             births = [n for n, kind in enumerate(kinds) if kind == "DBIRTH"]
             assert all(n > max(births, default=-1) for n, k in enumerate(kinds) if k == "DDATA")
@@ -355,11 +286,6 @@ async def test_a_host_that_went_offline_while_the_node_was_away_is_waited_for(tm
         await host.say_state(200, online=False)
         await until(lambda: "not online" in node.sink.report().reason)
         assert host.of("NBIRTH", start=before) == []
-
-
-def forget_retained(directory):
-    for path in (directory / "mosquitto-store").iterdir():
-        path.unlink()
 
 
 async def test_after_a_reconnect_the_host_has_to_say_again_that_it_is_online(tmp_path, broker):

@@ -175,6 +175,9 @@ class Port:
     def lose(self, reason, first_time_us, last_time_us, **rest):
         self.losses.append((reason, first_time_us, last_time_us, rest))
 
+    def up(self):
+        self.is_up = True
+
     def marks(self):
         return dict(self.durable_marks)
 

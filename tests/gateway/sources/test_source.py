@@ -78,12 +78,13 @@ async def test_tags_are_found_by_namespace_uri_and_named_by_their_path(shared_pl
     await plc.variable("Press.Temp", 20.5, parent=press, browse_name="Temp")
     await plc.variable("Press.Count", 7, VT.UInt32, parent=press, browse_name="Count")
     port = Port()
-    tags = [tag("Press.Temp"), tag("Press.Count", name="Parts", device="P")]
+    tags = [tag("Press.Temp"), tag("Press.Count", name="Parts", device="P", record=False)]
     async with driven(source(tmp_path, plc.endpoint, tags=tags), port):
         await until(lambda: port.count() == 2)
     temp, count = port.specs
     assert (temp.name, temp.device, temp.data_type) == ("Line/Press/Temp", "line1", DataType.DOUBLE)
     assert temp.address == f"nsu={URI};s=Press.Temp"
+    assert (temp.record, count.record) == (True, False)
     assert (count.name, count.device, count.data_type) == ("Parts", "P", DataType.UINT32)
     assert port.values("Line/Press/Temp") == [20.5]
     assert port.values("Parts") == [7]
@@ -102,13 +103,15 @@ async def test_a_rule_takes_all_variables_below_its_node_but_no_properties(share
     await plc.variable("R.c", [1, 2], VT.Int16, parent=deep, browse_name="c")
     await plc.variable("Beside", 1.0)
     port = Port()
-    rules = [rule("Root", prefix="Plant", device="D", deadband=Deadband(absolute=0.5))]
+    settings = {"deadband": Deadband(absolute=0.5), "record": False}
+    rules = [rule("Root", prefix="Plant", device="D", **settings)]
     async with driven(source(tmp_path, plc.endpoint, rules=rules), port):
         await until(lambda: port.count() == 3)
     found = {spec.name: spec for spec in port.specs}
     assert sorted(found) == ["Plant/Deep/b", "Plant/Deep/c", "Plant/a"]
     a = found["Plant/a"]
     assert (a.unit, a.low, a.high, a.deadband, a.device) == ("bar", -5.0, 5.0, 0.5, "D")
+    assert not any(spec.record for spec in port.specs)
     # a deadband is for numbers
     assert (found["Plant/Deep/b"].deadband, found["Plant/Deep/b"].data_type) == (
         0.0,
@@ -125,14 +128,15 @@ async def test_a_node_named_singly_and_by_rule_is_one_tag_with_the_single_settin
     await plc.variable("T.a", 10, VT.Int32, parent=root, browse_name="a")
     await plc.variable("T.b", 1, VT.Int32, parent=root, browse_name="b")
     port = Port()
-    tags = [tag("T.a", name="scaled", scale=Scale(gain=2.0, offset=1.0))]
+    tags = [tag("T.a", name="scaled", scale=Scale(gain=2.0, offset=1.0), writable=True)]
     async with driven(source(tmp_path, plc.endpoint, tags=tags, rules=[rule("Twice")]), port):
         await until(lambda: port.count() == 2)
-    assert [(s.name, s.data_type) for s in port.specs] == [
-        ("scaled", DataType.DOUBLE),
-        ("b", DataType.INT32),
+    assert [(s.name, s.data_type, s.writable) for s in port.specs] == [
+        ("scaled", DataType.DOUBLE, True),
+        ("b", DataType.INT32, False),
     ]
     assert port.values("scaled") == [21.0]
+    assert port.is_up
 
 
 async def test_of_two_tags_with_one_name_the_second_is_in_trouble(shared_plc, tmp_path):

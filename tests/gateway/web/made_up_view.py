@@ -4,6 +4,7 @@ import anyio
 
 from contract.config import BrokerConfig, GatewayConfig, GatewayIdentity, SparkplugConfig
 from contract.upload import Loss
+from gateway.flow.command_audit import AuditedCommand
 from gateway.web.views import (
     Cell,
     Counters,
@@ -121,6 +122,15 @@ class MadeUpView:
             Loss(id=i, reason="gateway_down", first_time_us=1, last_time_us=2, recorded_time_us=3)
             for i in range(5, 0, -1)
         ][:limit]
+
+    async def commands(self, limit):
+        return [
+            AuditedCommand(
+                id=i, received_us=1, origin="mqtt://h", device="Press", name="p", value="1",
+                outcome="refused", reason="not_writable",
+            )
+            for i in range(5, 0, -1)
+        ][:limit]  # fmt: skip
 
     def config(self):
         return GatewayConfig(

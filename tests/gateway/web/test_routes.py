@@ -98,6 +98,7 @@ OUT_OF_RANGE = [
     "/api/tags/1/trend?points=1e9",
     "/api/tags/99999999999999999999/trend",
     "/api/losses?limit=-1",
+    "/api/commands?limit=0",
 ]
 
 
@@ -116,6 +117,15 @@ async def test_losses_come_newest_first(auth, url):
         await be_signed_in(client, auth)
         losses = (await client.get("/api/losses", params={"limit": 2})).json()
     assert [loss["id"] for loss in losses] == [5, 4]
+
+
+async def test_commands_and_what_came_of_them_come_newest_first(auth, url):
+    async with browser(url) as client:
+        await be_signed_in(client, auth)
+        commands = (await client.get("/api/commands", params={"limit": 2})).json()
+    assert [(c["id"], c["outcome"], c["reason"]) for c in commands] == [
+        (5, "refused", "not_writable"), (4, "refused", "not_writable")
+    ]  # fmt: skip
 
 
 async def test_the_configuration_is_shown_without_its_secrets(auth, url):

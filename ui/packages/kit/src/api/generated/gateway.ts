@@ -108,6 +108,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/commands": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ReadCommands */
+        get: operations["ApiCommandsReadCommands"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/config": {
         parameters: {
             query?: never;
@@ -146,6 +163,28 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** AuditedCommand */
+        AuditedCommand: {
+            /** @default 0 */
+            id: number;
+            received_us: number;
+            origin: string;
+            device: string;
+            name: string;
+            /** @default  */
+            source: string;
+            /** @default  */
+            address: string;
+            value: string;
+            sent_ms?: number | null;
+            /** @enum {string} */
+            outcome: "pending" | "written" | "refused" | "failed" | "unknown";
+            /** @default  */
+            reason: string;
+            /** @default  */
+            message: string;
+            finished_us?: number | null;
+        };
         /** Cell */
         Cell: {
             /** @enum {string} */
@@ -292,6 +331,9 @@ export interface components {
             connects: number;
             /** @default 0 */
             retries: number;
+            commands?: {
+                [key: string]: number;
+            };
         };
         /** SourceStatus */
         SourceStatus: {
@@ -603,6 +645,43 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Loss"][];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        status_code: number;
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                    };
+                };
+            };
+        };
+    };
+    ApiCommandsReadCommands: {
+        parameters: {
+            query?: {
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditedCommand"][];
                 };
             };
             /** @description Bad request syntax or unsupported method */
