@@ -161,8 +161,14 @@ class Speaker:
         try:
             return self._session.device_birth(birth, now_ms)
         except PacketTooLargeError as error:
-            config = self._node.config
-            fit = BirthFit(config.group, config.node, error.packet_bytes_max)
+            config, conventions = self._node.config, self._node.conventions
+            fit = BirthFit(
+                config.group,
+                config.node,
+                error.packet_bytes_max,
+                payload_uuid=conventions.payload_uuid,
+                timestamp_unit=conventions.unit,
+            )
             slim, properties = fit.slim(birth)
         message = self._session.device_birth(slim, now_ms)
         logger().warning(
