@@ -14,6 +14,8 @@ from msgspec import Meta
 
 from contract.config_factoryplus import FactoryPlusConfig
 from contract.config_id import Id
+from contract.config_modbus import ModbusGroupConfig, ModbusSourceConfig, ModbusTagConfig
+from contract.config_mqtt import MqttSourceConfig, MqttTagConfig
 from contract.config_opcua import (
     Deadband,
     GroupConfig,
@@ -36,6 +38,11 @@ __all__ = [
     "HubConfig",
     "Id",
     "JournalConfig",
+    "ModbusGroupConfig",
+    "ModbusSourceConfig",
+    "ModbusTagConfig",
+    "MqttSourceConfig",
+    "MqttTagConfig",
     "OpcUaSourceConfig",
     "RuleConfig",
     "Scale",
@@ -74,7 +81,8 @@ class HubConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     enabled: bool = True
 
 
-SourceConfig = OpcUaSourceConfig
+SourceConfig = OpcUaSourceConfig | MqttSourceConfig | ModbusSourceConfig
+"""A source of any kind; ``kind`` says which."""
 
 
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

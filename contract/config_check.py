@@ -11,9 +11,9 @@ Parts are checked even where their neighbours are broken, so one run shows every
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from contract.config import (
     GatewayConfig,
@@ -21,9 +21,12 @@ from contract.config import (
     GroupConfig,
     HubConfig,
     JournalConfig,
+    ModbusTagConfig,
+    MqttTagConfig,
     OpcUaSourceConfig,
     RuleConfig,
     SecurityConfig,
+    SourceConfig,
     SparkplugConfig,
     TagConfig,
 )
@@ -108,7 +111,7 @@ def _by_part(plain: dict[Any, Any], faults: list[Fault]) -> tuple[Sections, list
     else:
         for index, item in enumerate(raw):
             path = f"sources[{index}]"
-            source = convert_part(item, OpcUaSourceConfig, path, faults)
+            source = convert_part(item, _source_type(item), path, faults)
             sources.append(_whole(path, source) if source else _partial(path, item))
     return _sections(known), sources
 
@@ -124,8 +127,20 @@ def _sections(known: Mapping[str, Any]) -> Sections:
     )
 
 
-def _whole(path: str, source: OpcUaSourceConfig) -> SourceParts:
+def _source_type(item: object) -> type[SourceConfig]:
+    """Return the type of a source's kind; OPC UA where none is said, as msgspec takes it."""
+    if isinstance(item, dict) and "kind" in item:
+        return cast("type[SourceConfig]", SourceConfig)
+    return OpcUaSourceConfig
+
+
+def _whole(path: str, source: SourceConfig) -> SourceParts:
+    tags: Sequence[TagConfig | MqttTagConfig | ModbusTagConfig] = source.tags
+    named = [(i, t.device, t.name) for i, t in enumerate(tags)]
+    if not isinstance(source, OpcUaSourceConfig):
+        return SourceParts(path=path, name=source.name, is_whole=True, named=named, other=source)
     return SourceParts(
+        named=named,
         path=path,
         name=source.name,
         is_whole=True,
@@ -146,8 +161,12 @@ def _partial(path: str, item: object) -> SourceParts:
     """Take what can be read of a source whose faults are already collected."""
     if not isinstance(item, dict):
         return SourceParts(path=path, name=None, group_names=None)
+    if item.get("kind", "opcua") != "opcua":
+        return SourceParts(path=path, name=_text(item.get("name")), group_names=None)
     raw_groups = item.get("groups")
+    tags = _entries(item.get("tags"), TagConfig)
     return SourceParts(
+        named=[(i, t.device, t.name) for i, t in tags],
         path=path,
         name=_text(item.get("name")),
         endpoint=_text(item.get("endpoint")),
@@ -158,7 +177,7 @@ def _partial(path: str, item: object) -> SourceParts:
         user_key_file=_text(item.get("user_key_file")),
         groups=_entries(raw_groups, GroupConfig),
         group_names=_names(raw_groups),
-        tags=_entries(item.get("tags"), TagConfig),
+        tags=tags,
         rules=_entries(item.get("rules"), RuleConfig),
     )
 

@@ -13,6 +13,8 @@ from contract.config import (
     Deadband,
     GroupConfig,
     JournalConfig,
+    ModbusSourceConfig,
+    MqttSourceConfig,
     RuleConfig,
     Scale,
     SecurityConfig,
@@ -32,6 +34,7 @@ from contract.config_names import (
     fault_of_url,
     same_key,
 )
+from contract.config_rules_kinds import modbus_faults, mqtt_faults
 from contract.config_rules_sparkplug import sparkplug_faults
 from contract.config_security import Login, security_faults
 from contract.config_shape import joined, nearest, shown
@@ -45,7 +48,9 @@ TAGS_MAX = 200_000
 class SourceParts:
     """A source as far as it could be read; each entry keeps its place in the document.
 
-    ``group_names`` is None when not all of them could be read; ``is_whole``: everything was.
+    ``group_names`` is None when not all of them could be read; ``is_whole``: everything was;
+    ``named`` is (place, device, name) of each tag; ``other`` is a source of another kind than OPC
+    UA, whole.
     """
 
     path: str
@@ -61,6 +66,8 @@ class SourceParts:
     group_names: set[str] | None = None
     tags: list[tuple[int, TagConfig]] = field(default_factory=list)
     rules: list[tuple[int, RuleConfig]] = field(default_factory=list)
+    named: list[tuple[int, str | None, str | None]] = field(default_factory=list)
+    other: MqttSourceConfig | ModbusSourceConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ def rule_faults(sections: Sections, sources: Sequence[SourceParts]) -> Iterator[
     yield from _clashes(
         ((s.path + ".name", s.name) for s in sources if s.name), "source", "config.duplicate_source"
     )
-    tags_count = sum(len(s.tags) for s in sources)
+    tags_count = sum(len(s.named) for s in sources)
     if tags_count > TAGS_MAX:
         yield Fault(
             code="config.too_many",
@@ -97,7 +104,12 @@ def rule_faults(sections: Sections, sources: Sequence[SourceParts]) -> Iterator[
         )
         return
     for source in sources:
-        yield from _check_source(source)
+        if isinstance(source.other, MqttSourceConfig):
+            yield from mqtt_faults(source.other, source.path)
+        elif isinstance(source.other, ModbusSourceConfig):
+            yield from modbus_faults(source.other, source.path)
+        else:
+            yield from _check_source(source)
     yield from _check_metrics(sources)
     yield from _check_conventions(sections, sources)
 
@@ -108,10 +120,10 @@ def _check_conventions(sections: Sections, sources: Sequence[SourceParts]) -> It
         if "sparkplug" not in sections.given:
             yield without_sparkplug()
         tags = [
-            (tag.device or source.name or "", tag.name, f"{source.path}.tags[{index}]")
+            (device or source.name or "", name, f"{source.path}.tags[{index}]")
             for source in sources
-            for index, tag in source.tags
-            if tag.name is not None
+            for index, device, name in source.named
+            if name is not None
         ]
         yield from factoryplus_faults(conventions, sections.sparkplug, _devices(sources), tags)
     if sections.uns is not None:
@@ -123,7 +135,7 @@ def _devices(sources: Sequence[SourceParts]) -> set[str] | None:
     """Return the devices that tags and rules name; None when a source could be read in part."""
     if not all(source.is_whole for source in sources):
         return None
-    named = {t.device or s.name or "" for s in sources for _, t in s.tags}
+    named = {device or s.name or "" for s in sources for _, device, _ in s.named}
     return named | {r.device or s.name or "" for s in sources for _, r in s.rules}
 
 
@@ -219,22 +231,22 @@ def _check_metrics(sources: Sequence[SourceParts]) -> Iterator[Fault]:
     devices: dict[str, str] = {}
     metrics: dict[tuple[str, str], tuple[str, str]] = {}
     for source in sources:
-        for index, tag in source.tags:
-            device = tag.device or source.name
+        for index, own_device, name in source.named:
+            device = own_device or source.name
             if device is None:
                 continue
             path = f"{source.path}.tags[{index}]"
             first_device = devices.setdefault(same_key(device), device)
             if first_device != device:
-                at = joined(path, "device") if tag.device else joined(source.path, "name")
+                at = joined(path, "device") if own_device else joined(source.path, "name")
                 yield _case_twin(at, "device", device, first_device)
-            if tag.name is None:
+            if name is None:
                 continue
-            first = metrics.setdefault((device, same_key(tag.name)), (tag.name, path))
+            first = metrics.setdefault((device, same_key(name)), (name, path))
             if first[1] == path:
                 continue
-            if first[0] != tag.name:
-                yield _case_twin(joined(path, "name"), "metric", tag.name, first[0])
+            if first[0] != name:
+                yield _case_twin(joined(path, "name"), "metric", name, first[0])
             else:
                 yield Fault(
                     code="config.duplicate_metric",

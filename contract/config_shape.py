@@ -192,7 +192,7 @@ def _faults_of_dict(value: object, wanted: inspect.DictType, path: str) -> Itera
 
 def _fault_of_leaf(value: object, wanted: inspect.Type, path: str) -> Fault | None:
     if isinstance(wanted, inspect.LiteralType):
-        if isinstance(value, str) and value in wanted.values:
+        if value in wanted.values and not isinstance(value, bool):
             return None
         allowed = [str(v) for v in wanted.values]
         quoted = "; put it in quotes" if value is None and "None" in allowed else ""

@@ -32,6 +32,7 @@ LossReason = Literal[
     "decode_failed",  # a value could not be decoded
     "type_changed",  # a value did not fit the tag's data type
     "row_damaged",  # a journal row failed its hash or did not decode
+    "poll_missed",  # read cycles of a polled group that did not happen in time
 ]
 
 

@@ -48,10 +48,8 @@ from gateway.sinks.sparkplug.sink import SparkplugSink
 from gateway.sinks.uns.sink import NAME as UNS
 from gateway.sinks.uns.sink import UnsSink
 from gateway.sources.base import Source
-from gateway.sources.opcua.access import Access, Pki, target_of
-from gateway.sources.opcua.reverse import Doors
-from gateway.sources.opcua.source import OpcUaSource
 from gateway.sources.opcua.tools import OpcUaTools
+from gateway.sources.registry import make_source
 from gateway.web.factory import create_web
 from runtime.backoff import Backoff
 from runtime.clock import Clock, SystemClock
@@ -97,7 +95,7 @@ class Gateway:
         self._restore()
         self.liveness = SourceLiveness(self.clock, self._death_delay_s())
         self.book = TagBook(self.tags, self.last, self.liveness)
-        self.pki = Pki(settings.data_dir / "pki", self.clock)
+        self.opcua = OpcUaTools(settings.data_dir / "pki", self.config.sources, self.clock)
         self.sources: list[Source] = self._make_sources()
         audit = CommandAudit(settings.data_dir)
         self.commands = CommandDesk(self.tags, self.sources, audit, self.clock)
@@ -161,9 +159,9 @@ class Gateway:
             self.rows.record(sequence, committed_us, samples, rows_count)
 
     def _make_sources(self) -> list[Source]:
-        doors, sessions = Doors(), self.settings.data_dir / "sessions"
+        gateway_id, data_dir = self.config.gateway.id, self.settings.data_dir
         return [
-            OpcUaSource(source, self.clock, sessions, Access(target_of(source), self.pki, doors))
+            make_source(source, gateway_id, data_dir, self.clock, self.opcua)
             for source in self.config.sources
             if source.enabled
         ]
@@ -334,8 +332,7 @@ class Gateway:
 
     async def _serve(self, ready: Callable[[str], None]) -> None:
         settings = self.settings
-        opcua = OpcUaTools(self.pki, self.config.sources)
-        app = create_web(self.view, self.auth, STATIC_DIR, self.clock, opcua=opcua)
+        app = create_web(self.view, self.auth, STATIC_DIR, self.clock, opcua=self.opcua)
 
         def listening(port: int) -> None:
             try:

@@ -19,7 +19,7 @@ import anyio
 import msgspec
 from cyclopts import App, Parameter
 
-from contract.config_opcua import PolicyName, SecurityConfig
+from contract.config_opcua import OpcUaSourceConfig, PolicyName, SecurityConfig
 from contract.config_security import Login
 from contract.errors import ConfigError
 from gateway.errors import GatewayError
@@ -124,11 +124,12 @@ def _configured(config: Path | None, source: str | None) -> Target:
     except ConfigError as error:
         print(f"{error}: see factoryplus gateway check", file=sys.stderr)
         sys.exit(1)
-    for found in document.sources:
+    sources = [s for s in document.sources if isinstance(s, OpcUaSourceConfig)]
+    for found in sources:
         if found.name == source:
             return target_of(found)
-    known = ", ".join(s.name for s in document.sources) or "none"
-    print(f"there is no source {source!r} in {config}; known: {known}", file=sys.stderr)
+    known = ", ".join(s.name for s in sources) or "none"
+    print(f"there is no OPC UA source {source!r} in {config}; known: {known}", file=sys.stderr)
     sys.exit(1)
 
 

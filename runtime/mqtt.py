@@ -17,6 +17,7 @@ import logging
 import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlparse
 
@@ -27,7 +28,9 @@ from gmqtt.mqtt.handler import MQTTConnectError
 
 from contract.config import BrokerConfig
 from runtime.clock import Clock
-from runtime.mqtt_tls import tls_trouble as _tls_trouble
+from runtime.mqtt_tls import MqttError, tls_context, tls_trouble
+
+__all__ = ["KeptSession", "MqttConnection", "MqttError", "Properties", "connect"]
 
 CONNECT_TIMEOUT_S = 10.0
 FENCE_TIMEOUT_S = 10.0
@@ -45,13 +48,6 @@ NO_RECONNECTS = -2
 """Below gmqtt's -1 for "without end"."""
 
 
-class MqttError(Exception):
-    """Raised when a connection cannot be made, is refused, or is over; the next one may hold."""
-
-    code = "mqtt.failed"
-    retryable = True
-
-
 class MqttTooLargeError(MqttError):
     """Raised when a message is larger than the broker takes; the connection goes on."""
 
@@ -61,6 +57,20 @@ class MqttTooLargeError(MqttError):
 
 # gmqtt logs a warning with a stack for each connection that ends; the reason is told by MqttError
 logging.getLogger("gmqtt").setLevel(logging.CRITICAL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptSession:
+    """A session that the broker keeps while we are away, with its QoS 1 messages.
+
+    Attributes:
+        expiry_s: how long it is kept (MQTT 5; a broker of 3.1.1 has its own limit).
+        received: takes (topic, payload, retained, acknowledge); the message is acknowledged, and
+            does not come again, when ``acknowledge`` is called.
+    """
+
+    expiry_s: int
+    received: Callable[[str, bytes, bool, Callable[[], None]], None]
 
 
 class MqttConnection:
@@ -75,6 +85,7 @@ class MqttConnection:
         self._fences: deque[tuple[float, Callable[[], None]]] = deque()
         self._granted: dict[int, tuple[anyio.Event, list[int]]] = {}
         self.lost_reason = ""
+        self.session_present = False
         self.on_lost: Callable[[], None] = lambda: None
         self.on_message: Callable[[str, bytes, bool], None] = lambda _t, _p, _r: None
         self.last_response_s = clock.monotonic_s()
@@ -224,6 +235,22 @@ class MqttConnection:
         self.on_message(topic, bytes(payload), bool(properties.get("retain")))
         return 0
 
+    def _keep(self, kept: KeptSession) -> None:
+        """Take QoS 1 messages without gmqtt's PUBACK, which it sends before anything is durable."""
+        handler = self._client._package_handler  # noqa: SLF001 - pinned, tested
+
+        def received(mid: int, payload: bytes, topic: str, properties: dict[str, Any]) -> None:
+            def acknowledge() -> None:
+                if not self.lost_reason:
+                    handler._send_puback(mid)  # noqa: SLF001 - pinned, tested
+
+            kept.received(topic, bytes(payload), bool(properties.get("retain")), acknowledge)
+
+        handler._handle_qos_1_publish_packet = received  # noqa: SLF001 - pinned, tested
+
+    def _answered(self, _client: Client, flags: int, _code: int, _properties: Any) -> None:  # noqa: ANN401
+        self.session_present = bool(flags & 1)
+
     def _connected(self) -> None:
         """Take over what the CONNACK says of the broker's limits (MQTT 5.0, 3.2.2.3)."""
         handler = self._client._package_handler  # noqa: SLF001 - pinned, tested
@@ -239,7 +266,7 @@ class MqttConnection:
         inner = self._client._connection  # noqa: SLF001 - pinned, tested
         cause = None if inner is None else inner._protocol._hard_reader.exception()  # noqa: SLF001
         if isinstance(cause, ssl.SSLError):
-            self._lose(_tls_trouble(cause))
+            self._lose(tls_trouble(cause))
         else:
             # the reason code of MQTT 5.0, 3.14.2.1
             code = f" (reason 0x{packet[0]:02x})" if packet else ""
@@ -265,9 +292,14 @@ class MqttConnection:
 
 
 async def connect(
-    broker: BrokerConfig, client_id: str, will: tuple[str, bytes, int] | None, clock: Clock
+    broker: BrokerConfig,
+    client_id: str,
+    will: tuple[str, bytes, int] | None,
+    clock: Clock,
+    *,
+    kept: KeptSession | None = None,
 ) -> MqttConnection:
-    """Connect with a clean session and the Will (topic, payload, QoS), or with none.
+    """Connect with a clean session, or a kept one, and the Will (topic, payload, QoS) if any.
 
     Raises:
         MqttError: not reachable, refused, not trusted, or no CONNACK within ``CONNECT_TIMEOUT_S``.
@@ -278,9 +310,9 @@ async def connect(
     where = f"{url.hostname}:{port}"
     client = Client(
         client_id,
-        clean_session=True,
+        clean_session=kept is None,
         will_message=None if will is None else Message(will[0], will[1], qos=will[2]),
-        session_expiry_interval=0,
+        session_expiry_interval=0 if kept is None else kept.expiry_s,
     )
     # not 0, nor stop_reconnect(), which sets 0: gmqtt tries as long as failures <= retries, so once
     # at least, with this Will and client id, which takes the place of our next connection
@@ -290,9 +322,12 @@ async def connect(
     connection = MqttConnection(client, clock, broker.packet_bytes_max)
     client.on_subscribe = connection._subscribed  # noqa: SLF001 - its own callbacks
     client.on_message = connection._received  # noqa: SLF001
+    client.on_connect = connection._answered  # noqa: SLF001
+    if kept is not None:
+        connection._keep(kept)  # noqa: SLF001
     client.on_disconnect = _disconnect_callback(connection)
     client._package_handler._handler_cache[0xD0] = connection._ponged  # noqa: SLF001 - PINGRESP
-    context = _context(broker) if secure else False
+    context = tls_context(broker) if secure else False
     try:
         with anyio.fail_after(CONNECT_TIMEOUT_S), anyio.CancelScope() as answering:
             # gmqtt would wait for a CONNACK that cannot come any more
@@ -328,7 +363,7 @@ def _trouble(error: MQTTConnectError | OSError, *, secure: bool) -> str:
     if isinstance(error, TimeoutError) and not error.strerror:
         return f"did not answer within {CONNECT_TIMEOUT_S:.0f} s"
     if isinstance(error, ssl.SSLError):
-        return f"cannot be trusted: {_tls_trouble(error)}"
+        return f"cannot be trusted: {tls_trouble(error)}"
     is_reset = secure and isinstance(error, ConnectionResetError)
     hint = "; does it speak TLS there?" if is_reset else ""
     return f"cannot be reached: {error.strerror or error}{hint}"
@@ -348,32 +383,3 @@ def _disconnect_callback(connection: MqttConnection) -> Callable[..., None]:
         connection._disconnected(client, packet)  # noqa: SLF001 - its own callback
 
     return disconnected
-
-
-def _context(broker: BrokerConfig) -> ssl.SSLContext:
-    """Make the TLS context. Raises MqttError naming the key whose file cannot be used."""
-    try:
-        context = ssl.create_default_context(cafile=broker.ca_file)
-    except (OSError, ValueError) as error:
-        raise MqttError(f"ca_file {broker.ca_file} cannot be used: {_why(error)}") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if broker.certificate_file is not None:
-        try:
-            context.load_cert_chain(broker.certificate_file, broker.key_file, _no_passphrase)
-        except (OSError, ValueError) as error:
-            files = f"certificate_file {broker.certificate_file} with key_file {broker.key_file}"
-            raise MqttError(f"{files} cannot be used: {_why(error)}") from error
-    return context
-
-
-def _no_passphrase() -> str:
-    """Refuse an encrypted key, for which OpenSSL would ask on the terminal."""
-    raise ValueError("the key is encrypted: give one without a passphrase, readable by us alone")
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, ssl.SSLError):
-        if error.reason == "KEY_VALUES_MISMATCH":
-            return "the key is not that of the certificate"
-        return f"it is not PEM of what it should be ({error.reason or error})"
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -1,8 +1,21 @@
-"""What is wrong with TLS to a broker, in words that name the remedy. Part of ``runtime.mqtt``."""
+"""TLS to a broker: its context, and what is wrong, in words that name the remedy.
+
+Part of ``runtime.mqtt``.
+"""
 
 from __future__ import annotations
 
 import ssl
+
+from contract.config import BrokerConfig
+
+
+class MqttError(Exception):
+    """Raised when a connection cannot be made, is refused, or is over; the next one may hold."""
+
+    code = "mqtt.failed"
+    retryable = True
+
 
 _VERIFY_REMEDIES = {
     9: "is not valid yet: is this box's clock right?",
@@ -36,3 +49,32 @@ def tls_trouble(error: ssl.SSLError) -> str:
     reason = error.reason or str(error)
     found = [text for end, text in _ALERTS.items() if reason.endswith(end)]
     return f"TLS with the broker failed: {found[0] if found else reason}"
+
+
+def tls_context(broker: BrokerConfig) -> ssl.SSLContext:
+    """Make the TLS context. Raises MqttError naming the key whose file cannot be used."""
+    try:
+        context = ssl.create_default_context(cafile=broker.ca_file)
+    except (OSError, ValueError) as error:
+        raise MqttError(f"ca_file {broker.ca_file} cannot be used: {_why(error)}") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if broker.certificate_file is not None:
+        try:
+            context.load_cert_chain(broker.certificate_file, broker.key_file, _no_passphrase)
+        except (OSError, ValueError) as error:
+            files = f"certificate_file {broker.certificate_file} with key_file {broker.key_file}"
+            raise MqttError(f"{files} cannot be used: {_why(error)}") from error
+    return context
+
+
+def _no_passphrase() -> str:
+    """Refuse an encrypted key, for which OpenSSL would ask on the terminal."""
+    raise ValueError("the key is encrypted: give one without a passphrase, readable by us alone")
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        if error.reason == "KEY_VALUES_MISMATCH":
+            return "the key is not that of the certificate"
+        return f"it is not PEM of what it should be ({error.reason or error})"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

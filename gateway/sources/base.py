@@ -4,6 +4,10 @@ A source owns its protocol and nothing else. It connects, finds its tags, regist
 batches, and raises ``SourceError`` when its session is lost; the engine starts it again with
 back-off. ``put`` waits when the intake is full: that is the back-pressure, and a source that is
 made to wait must stop asking its device for more.
+
+To add a kind: its configuration (``contract/config_KIND.py``, with rules), a folder here with a
+README and a loadable ``example.yaml``, and one line in ``registry.py``. It has to pass
+``tests/gateway/sources/test_seam.py``, the one suite of this seam, against a real device.
 """
 
 from __future__ import annotations

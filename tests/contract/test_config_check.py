@@ -73,7 +73,7 @@ def test_an_unknown_key_names_the_nearest_known_one(path, key, hint):
     [
         (without(("sparkplug", "group")), "config.missing_key", "sparkplug.group"),
         (without((*SOURCE, "endpoint")), "config.missing_key", "sources[0].endpoint"),
-        (changed((*SOURCE, "kind"), "modbus"), "config.not_allowed", "sources[0].kind"),
+        (changed((*SOURCE, "kind"), "serial"), "config.not_allowed", "sources[0].kind"),
         (changed(("gateway", "id"), 7), "config.wrong_type", "gateway.id"),
         (changed(("gateway", "id"), "a b"), "config.out_of_range", "gateway.id"),
         (changed(("hub", "enabled"), "yes"), "config.wrong_type", "hub.enabled"),

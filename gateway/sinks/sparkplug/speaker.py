@@ -27,6 +27,8 @@ from gateway.sinks.sparkplug.quality import told_again
 from runtime.clock import Clock
 from runtime.log import logger
 from runtime.mqtt import MqttConnection
+from sparkplug_b.birth import DeviceBirth
+from sparkplug_b.birth_size import BirthFit
 from sparkplug_b.edge import EdgeNodeSession, OutboundMessage
 from sparkplug_b.errors import (
     DuplicateAliasError,
@@ -141,7 +143,7 @@ class Speaker:
         definitions = self._devices.definitions(device)
         (birth,) = device_births(definitions, node.tags, now_ms, node.conventions)
         try:
-            message = self._session.device_birth(birth, now_ms)
+            message = self._fitting(birth, now_ms)
         except PacketTooLargeError as error:
             self._refuse(device, str(error))
         except (EncodeError, DuplicateNameError, DuplicateAliasError) as error:
@@ -149,6 +151,33 @@ class Speaker:
         else:
             self._publish(message)
             self._devices.bear(device, for_history=for_history)
+
+    def _fitting(self, birth: DeviceBirth, now_ms: int) -> OutboundMessage:
+        """Return the DBIRTH, without some properties where it is too large with them.
+
+        Raises:
+            PacketTooLargeError: sparkplug.packet_too_large, even so.
+        """
+        try:
+            return self._session.device_birth(birth, now_ms)
+        except PacketTooLargeError as error:
+            config, conventions = self._node.config, self._node.conventions
+            fit = BirthFit(
+                config.group,
+                config.node,
+                error.packet_bytes_max,
+                payload_uuid=conventions.payload_uuid,
+                timestamp_unit=conventions.unit,
+            )
+            slim, properties = fit.slim(birth)
+        message = self._session.device_birth(slim, now_ms)
+        logger().warning(
+            "sparkplug.birth_slimmed",
+            device=birth.device_id,
+            left_out=list(properties),
+            remedy="raise the broker's limit, or split the device",
+        )
+        return message
 
     def _refuse(self, device: str, why: str) -> None:
         logger().error("sparkplug.device_refused", device=device, reason=why)

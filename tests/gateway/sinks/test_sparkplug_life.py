@@ -283,6 +283,23 @@ async def test_a_birth_that_is_too_large_is_named_and_stops_no_other_device(tmp_
             assert check_order(host) == {"Oven", "Press"}
 
 
+async def test_a_birth_leaves_out_what_describes_before_its_device_is_refused(tmp_path):
+    async with running(LimitedBroker(tmp_path, 4_000)) as server, hosting(server.port) as host:
+        config = BrokerConfig(url=server.url, version="5.0")
+        async with node_at(tmp_path, config) as node:
+            wordy = [spec(f"m{n}", "Press", description="x" * 100, unit="bar") for n in range(30)]
+            node.tags.register("s", [*wordy, spec("o", "Oven", description="y")])
+            node.start()
+            await born(host)
+            said = {m.device: m.payload.metrics for m in host.of("DBIRTH")}
+            assert len(said["Press"]) == 30
+            kept = {name for m in said["Press"] for name in m.properties.entries}
+            assert {"Quality", "engUnit"} <= kept
+            assert "Documentation" not in kept
+            assert "Documentation" in said["Oven"][0].properties.entries
+            assert node.sink.report().reason == ""
+
+
 async def test_data_is_cut_to_what_the_broker_takes_and_a_value_beyond_is_left_out(tmp_path):
     async with running(LimitedBroker(tmp_path, 2_000)) as server, hosting(server.port) as host:
         config = BrokerConfig(url=server.url, version="5.0")

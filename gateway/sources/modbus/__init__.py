@@ -1,0 +1,1 @@
+"""Modbus TCP source: registers and coils, read in blocks on a fixed beat."""
