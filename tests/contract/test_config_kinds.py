@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from contract.config import ModbusSourceConfig, MqttSourceConfig
+from contract.config import ModbusSourceConfig, MqttSourceConfig, OpcUaSourceConfig
 from contract.config_check import check_config
 from contract.errors import ConfigError
 
@@ -24,7 +24,8 @@ def faults(document):
 
 
 @pytest.mark.parametrize(
-    ("kind", "wanted"), [("mqtt", MqttSourceConfig), ("modbus", ModbusSourceConfig)]
+    ("kind", "wanted"),
+    [("mqtt", MqttSourceConfig), ("modbus", ModbusSourceConfig), ("opcua", OpcUaSourceConfig)],
 )
 def test_the_example_of_a_kind_is_good(kind, wanted):
     assert isinstance(check_config(example(kind)).sources[0], wanted)
