@@ -52,7 +52,7 @@ bench: setup-demo
 	$(PY) -m bench path --tags 100 --period-ms 1000 --seconds 20 --repeat 3 --json
 
 setup-demo: .setup/mosquitto .setup/python .setup/ui
-setup-test: setup-demo .setup/chromium .setup/interop
+setup-test: setup-demo .setup/chromium .setup/interop .setup/node-opcua
 
 ui: .setup/ui
 
@@ -88,10 +88,16 @@ ui/node_modules/.stamp: ui/package-lock.json
 	npm ci --prefix tests/sparkplug_b/interop --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
+.setup/node-opcua: tests/gateway/sources/node_opcua/package-lock.json | .setup
+	@echo "== npm packages of the OPC UA tests"
+	npm ci --prefix tests/gateway/sources/node_opcua --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
 .setup/ui: $(UI_SOURCES) ui/node_modules/.stamp | .setup
 	@echo "== UI (vite build)"
 	cd ui && npm run --silent build
 	@touch $@
 
 clean:
-	rm -rf .setup .venv ui/node_modules tests/sparkplug_b/interop/node_modules gateway/web/static central/web/static
+	rm -rf .setup .venv ui/node_modules tests/sparkplug_b/interop/node_modules tests/gateway/sources/node_opcua/node_modules \
+	    gateway/web/static central/web/static

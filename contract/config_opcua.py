@@ -12,14 +12,52 @@ from contract.config_id import Id
 IntervalMs = Annotated[int, Meta(ge=10, le=3_600_000)]
 
 
-class SecurityConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """OPC UA security. Policy None sends everything in clear: it needs ``allow_insecure``."""
+PolicyName = Literal[
+    "None",
+    "Basic128Rsa15",
+    "Basic256",
+    "Basic256Sha256",
+    "Aes128_Sha256_RsaOaep",
+    "Aes256_Sha256_RsaPss",
+]
+"""Source: OPC 10000-7, security policies; the first three protect nothing, or no longer."""
 
-    policy: Literal["None", "Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"] = (
-        "Basic256Sha256"
-    )
+INSECURE_POLICIES = frozenset({"None", "Basic128Rsa15", "Basic256"})
+
+Tolerated = Literal["host_name", "time", "uri", "usage", "revocation_unknown", "chain_incomplete"]
+
+
+class SecurityConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """OPC UA security. Policy None sends everything in clear: it needs ``allow_insecure``.
+
+    Attributes:
+        policy: exactly this one is used; the server's other offers are not.
+        mode: Sign proves who sent what; SignAndEncrypt hides it too.
+        allow_insecure: accept policy None, or one that is deprecated because SHA-1 is broken.
+        tolerate: faults of this server's certificate that are accepted all the same. Trust,
+            signature, key length and revocation always hold.
+        shared_trust: certificates trusted for all sources count for this one too.
+    """
+
+    policy: PolicyName = "Basic256Sha256"
     mode: Literal["None", "Sign", "SignAndEncrypt"] = "SignAndEncrypt"
     allow_insecure: bool = False
+    tolerate: Annotated[tuple[Tolerated, ...], Meta(max_length=6)] = ()
+    shared_trust: bool = True
+
+
+class ReverseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The server opens the connection to us (reverse connect), as a firewall may demand.
+
+    Attributes:
+        host: our address to listen at; ``0.0.0.0`` for all.
+        port: TCP port; several sources may share one.
+        server_uri: application URI of the server that may call for this source.
+    """
+
+    host: Annotated[str, Meta(min_length=1, max_length=255)] = "0.0.0.0"  # noqa: S104 - it is meant
+    port: Annotated[int, Meta(ge=1, le=65_535)]
+    server_uri: Annotated[str, Meta(min_length=1, max_length=1024)]
 
 
 class GroupConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,6 +125,9 @@ class OpcUaSourceConfig(
     security: SecurityConfig = SecurityConfig()
     username: str | None = None
     password: str | None = None
+    user_certificate_file: str | None = None
+    user_key_file: str | None = None
+    reverse_connect: ReverseConfig | None = None
     groups: Annotated[list[GroupConfig], Meta(min_length=1, max_length=100)]
     tags: Annotated[list[TagConfig], Meta(max_length=200_000)] = []
     rules: Annotated[list[RuleConfig], Meta(max_length=1000)] = []

@@ -36,6 +36,7 @@ from contract.config_names import (
 )
 from contract.config_rules_kinds import modbus_faults, mqtt_faults
 from contract.config_rules_sparkplug import sparkplug_faults
+from contract.config_security import Login, security_faults
 from contract.config_shape import joined, nearest, shown
 from contract.config_uns import UnsConfig
 from contract.errors import Fault
@@ -59,6 +60,8 @@ class SourceParts:
     security: SecurityConfig | None = None
     username: str | None = None
     password: str | None = None
+    user_certificate_file: str | None = None
+    user_key_file: str | None = None
     groups: list[tuple[int, GroupConfig]] = field(default_factory=list)
     group_names: set[str] | None = None
     tags: list[tuple[int, TagConfig]] = field(default_factory=list)
@@ -141,7 +144,13 @@ def _check_source(source: SourceParts) -> Iterator[Fault]:
         path = joined(source.path, "endpoint")
         yield from _given(fault_of_url(source.endpoint, path, ("opc.tcp",)))
     if source.security is not None:
-        yield from _check_security(source, source.security)
+        login = Login(
+            username=source.username,
+            password=source.password,
+            user_certificate_file=source.user_certificate_file,
+            user_key_file=source.user_key_file,
+        )
+        yield from security_faults(source.security, login, source.path)
     yield from _clashes(
         ((f"{source.path}.groups[{i}].name", g.name) for i, g in source.groups),
         "group",
@@ -162,39 +171,6 @@ def _check_source(source: SourceParts) -> Iterator[Fault]:
                 message=f"the same variables are taken by {first}",
                 remedy="leave one of the two rules out, or give it another device or prefix",
             )
-
-
-def _check_security(source: SourceParts, security: SecurityConfig) -> Iterator[Fault]:
-    path = joined(source.path, "security")
-    insecure = "None" in {security.policy, security.mode}
-    if (security.policy == "None") != (security.mode == "None"):
-        yield Fault(
-            code="config.conflict",
-            path=joined(path, "mode"),
-            message=f"mode {security.mode} does not go with policy {security.policy}",
-            remedy="both have to be None, or neither",
-        )
-    elif insecure and not security.allow_insecure:
-        yield Fault(
-            code="config.insecure",
-            path=joined(path, "policy"),
-            message="policy None sends all values in clear and proves no identity",
-            remedy="choose Basic256Sha256, or accept it with allow_insecure: true",
-        )
-    if insecure and source.password is not None:
-        yield Fault(
-            code="config.insecure",
-            path=joined(source.path, "password"),
-            message="a password is never sent over an unsecured channel (policy None)",
-            remedy="choose a security policy, or leave user name and password out",
-        )
-    if source.password is not None and source.username is None:
-        yield Fault(
-            code="config.conflict",
-            path=joined(source.path, "password"),
-            message="a password is given, but no user name",
-            remedy="add username",
-        )
 
 
 def _check_tag(tag: TagConfig, path: str, groups: set[str] | None) -> Iterator[Fault]:

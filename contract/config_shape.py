@@ -87,7 +87,7 @@ def _faults_of(value: object, wanted: inspect.Type, path: str) -> Iterable[Fault
     match wanted:
         case inspect.StructType():
             yield from _faults_of_struct(value, wanted, path)
-        case inspect.ListType():
+        case inspect.ListType() | inspect.VarTupleType():
             yield from _faults_of_list(value, wanted, path)
         case inspect.DictType():
             yield from _faults_of_dict(value, wanted, path)
@@ -147,7 +147,9 @@ def _faults_of_struct(value: object, wanted: inspect.StructType, path: str) -> I
             )
 
 
-def _faults_of_list(value: object, wanted: inspect.ListType, path: str) -> Iterable[Fault]:
+def _faults_of_list(
+    value: object, wanted: inspect.ListType | inspect.VarTupleType, path: str
+) -> Iterable[Fault]:
     if not isinstance(value, list):
         yield _wrong_type(value, "a list", path)
         return
@@ -307,7 +309,7 @@ def _base_word(wanted: inspect.Type) -> str:
             return "a number"
         case inspect.BoolType():
             return "true or false"
-        case inspect.ListType():
+        case inspect.ListType() | inspect.VarTupleType():
             return "a list"
         case _:
             return "a mapping of keys to values"

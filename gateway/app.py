@@ -48,7 +48,9 @@ from gateway.sinks.sparkplug.sink import SparkplugSink
 from gateway.sinks.uns.sink import NAME as UNS
 from gateway.sinks.uns.sink import UnsSink
 from gateway.sources.base import Source
-from gateway.sources.registry import make_source
+from gateway.sources.opcua.access import Pki
+from gateway.sources.opcua.tools import OpcUaTools
+from gateway.sources.registry import Surroundings, make_source
 from gateway.web.factory import create_web
 from runtime.backoff import Backoff
 from runtime.clock import Clock, SystemClock
@@ -94,11 +96,8 @@ class Gateway:
         self._restore()
         self.liveness = SourceLiveness(self.clock, self._death_delay_s())
         self.book = TagBook(self.tags, self.last, self.liveness)
-        self.sources: list[Source] = [
-            make_source(source, self.config.gateway.id, settings.data_dir, self.clock)
-            for source in self.config.sources
-            if source.enabled
-        ]
+        self.pki = Pki(settings.data_dir / "pki", self.clock)
+        self.sources: list[Source] = self._make_sources()
         audit = CommandAudit(settings.data_dir)
         self.commands = CommandDesk(self.tags, self.sources, audit, self.clock)
         self._membership = self._load_membership()
@@ -159,6 +158,15 @@ class Gateway:
                 self.intake.last_time_us[definition.source] = time_us
         for sequence, committed_us, samples, rows_count in self.journal.outline():
             self.rows.record(sequence, committed_us, samples, rows_count)
+
+    def _make_sources(self) -> list[Source]:
+        around = Surroundings(
+            gateway_id=self.config.gateway.id,
+            data_dir=self.settings.data_dir,
+            clock=self.clock,
+            pki=self.pki,
+        )
+        return [make_source(source, around) for source in self.config.sources if source.enabled]
 
     def _make_sinks(self) -> list[Sink]:
         sinks: list[Sink] = []
@@ -326,7 +334,8 @@ class Gateway:
 
     async def _serve(self, ready: Callable[[str], None]) -> None:
         settings = self.settings
-        app = create_web(self.view, self.auth, STATIC_DIR, self.clock)
+        opcua = OpcUaTools(self.pki, self.config.sources)
+        app = create_web(self.view, self.auth, STATIC_DIR, self.clock, opcua=opcua)
 
         def listening(port: int) -> None:
             try:

@@ -1,4 +1,7 @@
-"""``factoryplus gateway``: run, check, enrol, status, losses, setup-code, openapi."""
+"""``factoryplus gateway``: run, check, enrol, status, losses, setup-code, openapi.
+
+``opcua-check`` and ``certificates`` stand in ``cli_opcua``.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,14 @@ import msgspec
 from cyclopts import App, Parameter
 
 from contract.errors import ConfigError
+from gateway.cli_opcua import certificates, opcua_check
 from gateway.errors import GatewayError
 from gateway.settings import HTTP_DEFAULT, Settings, fetch_status, make_settings
 from runtime.log import set_up_logging
 
 app = App(name="gateway", help="The edge appliance: OPC UA to Sparkplug B and the hub.")
+app.command(certificates)
+app.command(opcua_check)
 
 DataDir = Annotated[Path, Parameter(name="--data-dir", help="where the gateway keeps everything")]
 

@@ -8,6 +8,8 @@ GatewayError
 ├── AuditError         the audit of commands cannot be written or read
 ├── SourceError        a source cannot connect or subscribe; retried by the engine
 ├── WriteRefusedError  a source does not carry out a write
+├── TrustError         a certificate, key or trust list cannot be used as asked
+├── BusyError          too many of a kind run already
 ├── SinkError          a sink cannot connect or send; retried by the engine
 │   └── SinkMovedError it leaves its server on purpose; the next attempt comes soon
 └── EnrolError         the hub refused, or is not the hub the code names
@@ -63,9 +65,32 @@ class AuditError(GatewayError):
 
 
 class SourceError(GatewayError):
-    """Raised when a source cannot connect or subscribe; the engine tries again."""
+    """Raised when a source cannot connect or subscribe; the engine tries again.
+
+    Attributes:
+        reason_code: of the protocol, ``BadCertificateUntrusted``; "" when there is none.
+        remedy: what a person has to do; "" when waiting is enough.
+    """
 
     code = "source.failed"
+    retryable = True
+
+    def __init__(self, message: str, *, reason_code: str = "", remedy: str = "") -> None:
+        super().__init__(message)
+        self.reason_code = reason_code
+        self.remedy = remedy
+
+
+class TrustError(GatewayError):
+    """Raised when a certificate, key or trust list cannot be used as asked."""
+
+    code = "opcua.trust"
+
+
+class BusyError(GatewayError):
+    """Raised when too many of a kind run already; ask again."""
+
+    code = "gateway.busy"
     retryable = True
 
 

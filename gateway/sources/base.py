@@ -19,6 +19,7 @@ import msgspec
 
 from contract.sample import SampleBatch
 from contract.upload import LossReason
+from gateway.errors import SourceError
 from sparkplug_b.datatype import DataType
 
 SourceState = Literal["starting", "connecting", "up", "waiting", "stopped"]
@@ -80,6 +81,9 @@ class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         state: connecting; up (a session delivers); waiting (for the next attempt); stopped.
         reason: why it is not up.
+        reason_code: the protocol's code for it, ``BadCertificateUntrusted``; "" without.
+        remedy: what a person has to do; "" when waiting is enough.
+        notices: what a person should know although it is up.
         tags_total: tags that the configuration selects.
         values_count: values read since the start.
         sessions_count: sessions opened since the start.
@@ -91,12 +95,35 @@ class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
     state: SourceState
     endpoint: str
     reason: str = ""
+    reason_code: str = ""
+    remedy: str = ""
+    notices: list[str] = []
     tags_total: int = 0
     values_count: int = 0
     sessions_count: int = 0
     last_value_s: float | None = None
     troubles: list[TagTrouble] = []
     troubles_count: int = 0
+
+
+def as_source_error(error: BaseException) -> SourceError:
+    """Return a new SourceError that says why a session was lost; of a group, its first."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, SourceError):
+        return SourceError(str(error), reason_code=error.reason_code, remedy=error.remedy)
+    return SourceError(f"{type(error).__name__}: {error}")
+
+
+def waiting_report(endpoint: str, error: SourceError) -> SourceReport:
+    """Return the state of a source that waits for its next attempt."""
+    return SourceReport(
+        state="waiting",
+        endpoint=endpoint,
+        reason=str(error),
+        reason_code=error.reason_code,
+        remedy=error.remedy,
+    )
 
 
 class SourcePort(Protocol):

@@ -22,7 +22,21 @@ LOSSES_READ = "losses.read"
 COMMANDS_READ = "commands.read"
 CONFIG_READ = "config.read"
 CONFIG_CHECK = "config.check"
-PERMISSIONS = frozenset({TAGS_READ, LOSSES_READ, COMMANDS_READ, CONFIG_READ, CONFIG_CHECK})
+SOURCES_CHECK = "sources.check"
+CERTIFICATES_READ = "certificates.read"
+CERTIFICATES_CHANGE = "certificates.change"
+PERMISSIONS = frozenset(
+    {
+        TAGS_READ,
+        LOSSES_READ,
+        COMMANDS_READ,
+        CONFIG_READ,
+        CONFIG_CHECK,
+        SOURCES_CHECK,
+        CERTIFICATES_READ,
+        CERTIFICATES_CHANGE,
+    }
+)
 """What there is to permit besides public routes; today every signed-in user has all of it."""
 
 Connection = ASGIConnection[Any, Any, Any, Any]

@@ -18,12 +18,15 @@ from litestar.di import Provide
 from contract.errors import ErrorBody
 from gateway.auth.refusals import AuthRefusedError
 from gateway.auth.service import Auth
+from gateway.sources.opcua.tools import OpcUaTools
 from gateway.web.access import make_authorise
+from gateway.web.certificates import CERTIFICATE_ROUTES
 from gateway.web.commands import COMMAND_ROUTES
 from gateway.web.config import CONFIG_ROUTES
 from gateway.web.live import LIVE_ROUTES, LiveFeed
 from gateway.web.losses import LOSS_ROUTES
 from gateway.web.session import SESSION_ROUTES, auth_refused
+from gateway.web.sources import SOURCE_ROUTES
 from gateway.web.status import STATUS_ROUTES
 from gateway.web.tags import TAG_ROUTES
 from gateway.web.views import GatewayView
@@ -39,11 +42,18 @@ ROUTES = [
     *COMMAND_ROUTES,
     *CONFIG_ROUTES,
     *LIVE_ROUTES,
+    *SOURCE_ROUTES,
+    *CERTIFICATE_ROUTES,
 ]
 
 
 def create_web(
-    view: GatewayView, auth: Auth, static_dir: Path | None, clock: Clock | None = None
+    view: GatewayView,
+    auth: Auth,
+    static_dir: Path | None,
+    clock: Clock | None = None,
+    *,
+    opcua: OpcUaTools | None = None,
 ) -> HttpApp:
     """Build the application for ``runtime.http.run_server``.
 
@@ -52,11 +62,13 @@ def create_web(
         auth: opened.
         static_dir: the built UI (``gateway/web/static``); None or missing serves a hint.
         clock: the machine's own when left out.
+        opcua: the gateway's OPC UA beside its sources; without it those routes answer 503.
     """
     ticking = clock or SystemClock()
     parts: Mapping[str, Any] = {
         "view": view,
         "auth": auth,
+        "opcua": opcua,
         "live_feed": LiveFeed(view, auth, ticking),
     }
     settings = HttpSettings(

@@ -84,13 +84,16 @@ class JournalStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One source."""
+    """One source; see ``sources.base.SourceReport``."""
 
     name: str
     kind: str
     endpoint: str
     state: Literal["starting", "connecting", "up", "waiting", "stopped"]
     reason: str = ""
+    reason_code: str = ""
+    remedy: str = ""
+    notices: list[str] = []
     tags_total: int = 0
     tags_good: int = 0
     tags_faulted: int = 0

@@ -85,7 +85,7 @@ def test_an_unknown_key_names_the_nearest_known_one(path, key, hint):
             "sources[0].groups[0].queue_size",
         ),
         (
-            changed((*SOURCE, "security", "policy"), "Basic128Rsa15"),
+            changed((*SOURCE, "security", "policy"), "Basic512"),
             "config.not_allowed",
             "sources[0].security.policy",
         ),

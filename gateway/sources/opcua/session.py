@@ -18,20 +18,26 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 import anyio
+import msgspec
 from asyncua import Client, ua
 from asyncua.ua.uaerrors import UaError
 
-from contract.config import OpcUaSourceConfig
 from gateway.errors import SourceError
+from gateway.sources.opcua.access import Access, Prepared, Target
+from gateway.sources.opcua.channel import (
+    SIGNATURE_ERRORS,
+    create_session,
+    log_in,
+    open_channel,
+)
+from gateway.sources.opcua.endpoints import TALK_ERRORS, connect_error
+from gateway.sources.opcua.login import safe_tokens, set_login
 from runtime.log import logger
 from runtime.tls import write_private
 
-REQUEST_TIMEOUT_S = 10.0
 SESSION_TIMEOUT_MS = 120_000
-APPLICATION_URI = "urn:factoryplus:gateway"
 
 
 class Namespaces:
@@ -76,24 +82,34 @@ def _parse(text: str) -> ua.NodeId:
         raise ValueError(f"{text!r} is no node id") from error
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """What it takes to come back to a session: its token, and the server's last nonce to sign."""
+
+    token: ua.NodeId
+    nonce: bytes
+
+
 class SessionToken:
     """The token of the session to resume, in memory and in a file (0600); it is a secret."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def load(self) -> ua.NodeId | None:
+    def load(self) -> Kept | None:
         """Return the token kept; None when there is none or it cannot be read."""
         try:
-            return ua.NodeId.from_string(self._path.read_text(encoding="ascii"))
+            token, _, nonce = self._path.read_text(encoding="ascii").partition("\n")
+            return Kept(ua.NodeId.from_string(token), bytes.fromhex(nonce))
         except (OSError, ValueError, UaError):
             return None
 
-    def keep(self, token: ua.NodeId) -> None:
-        """Keep a token. A disk that refuses costs the resuming, nothing else."""
+    def keep(self, client: Client) -> None:
+        """Keep a client's session. A disk that refuses costs the resuming, nothing else."""
+        token = client.uaclient.session.authentication_token.to_string()
+        nonce = (client._server_nonce or b"").hex()  # noqa: SLF001
         try:
             self._path.parent.mkdir(mode=0o700, exist_ok=True)
-            write_private(self._path, token.to_string().encode("ascii"))
+            write_private(self._path, f"{token}\n{nonce}".encode("ascii"))
         except OSError as error:
             logger().warning("opcua.token_not_kept", error=str(error))
 
@@ -108,6 +124,7 @@ class Session:
     Attributes:
         resumed: the session existed before, with whatever subscriptions it had.
         holds_subscriptions: set when something hangs on the session: it is not closed then.
+        notices: what a person should know of the connection.
     """
 
     def __init__(self, client: Client, namespaces: Namespaces, *, resumed: bool = False) -> None:
@@ -115,6 +132,7 @@ class Session:
         self.namespaces = namespaces
         self.resumed = resumed
         self.holds_subscriptions = resumed
+        self.notices: list[str] = []
 
     @property
     def key(self) -> int:
@@ -143,99 +161,94 @@ class Session:
 
 
 @asynccontextmanager
-async def open_session(config: OpcUaSourceConfig, token: SessionToken) -> AsyncIterator[Session]:
+async def open_session(access: Access, token: SessionToken) -> AsyncIterator[Session]:
     """Connect, resume the session kept or activate a new one; see the module's text for its end.
 
     Raises:
         SourceError: not reachable, refused, or not what the configuration allows.
     """
-    _check_security(config)
+    async with access.reachable():
+        prepared = await access.prepare()
+        async with _opened(access, prepared, token) as session:
+            yield session
+
+
+@asynccontextmanager
+async def _opened(
+    access: Access, prepared: Prepared, token: SessionToken
+) -> AsyncIterator[Session]:
     # the largest part of a lost link is silence: every request has its own deadline
-    client = Client(config.endpoint, timeout=REQUEST_TIMEOUT_S)
-    client.application_uri = APPLICATION_URI
-    client.name = client.description = "Factory+ Edge gateway"
+    client = prepared.client(access.incoming)
     client.session_timeout = SESSION_TIMEOUT_MS
-    if config.username is not None:
-        client.set_user(config.username)
-        client.set_password(config.password or "")
+    await set_login(client, access.target.login)
     try:
-        resumed = await _activate(client, token)
-    except (OSError, TimeoutError, UaError, ConnectionError) as error:
+        resumed = await _activate(client, token, access)
+    except BaseException:
         client.disconnect_socket()
-        raise SourceError(_connect_reason(config.endpoint, error)) from error
+        raise
     session = Session(client, Namespaces([]), resumed=resumed)
+    session.notices = prepared.notices
     try:
         session.namespaces = Namespaces(await _namespace_array(client))
-        yield session
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(access.watch, prepared)
+            yield session
+            tasks.cancel_scope.cancel()
     finally:
         with anyio.move_on_after(3, shield=True):
             await _close(session, token)
 
 
-async def _activate(client: Client, token: SessionToken) -> bool:
+async def _activate(client: Client, token: SessionToken, access: Access) -> bool:
     """Open socket, channel and session; True when the session existed before.
 
     The steps of ``Client.connect``, without its supervisor and watchdog tasks: the engine does
     their work. The private calls are pinned and contract-tested.
     """
-    await client.connect_socket()
-    await client.send_hello()
-    await client.open_secure_channel()
+    await open_channel(client, access.target)
     kept = token.load()
-    if kept is not None and await _resume(client, kept):
+    if kept is not None and await _resume(client, kept, access.target):
         resumed = True
     else:
         token.forget()
         client.uaclient.session.reset_authentication_token()
-        await client._create_and_activate_session()  # noqa: SLF001
-        token.keep(client.uaclient.session.authentication_token)
+        await create_session(client, access.target)
+        await log_in(client, access.target)
         resumed = False
+    token.keep(client)
     client._start_renew_loop()  # noqa: SLF001
     return resumed
 
 
-async def _resume(client: Client, kept: ua.NodeId) -> bool:
-    endpoints = await client.get_endpoints()
+async def _resume(client: Client, kept: Kept, target: Target) -> bool:
     policy = client.security_policy
     try:
+        endpoints = await client.get_endpoints()
         endpoint = Client.find_endpoint(endpoints, policy.Mode, policy.URI)
-        client._policy_ids = endpoint.UserIdentityTokens  # noqa: SLF001
-        client.uaclient.session.restore_authentication_token(kept)
+        tokens = safe_tokens(endpoint.UserIdentityTokens, target.login, target.security)
+        client._policy_ids = tokens  # noqa: SLF001
+        client.uaclient.session.restore_authentication_token(kept.token)
+        client._server_nonce = kept.nonce  # noqa: SLF001 - what the last activation gave us to sign
         await client._activate_with_credentials()  # noqa: SLF001
-    except UaError:
+    except (UaError, SourceError):
         # the server was restarted or the session is over: a new one then
         return False
+    except (*TALK_ERRORS, *SIGNATURE_ERRORS) as error:
+        raise connect_error(target.endpoint, error) from error
     return True
 
 
 async def _namespace_array(client: Client) -> list[str]:
     try:
         uris: list[str] = await client.get_namespace_array()
-    except (OSError, TimeoutError, UaError, ConnectionError) as error:
-        raise SourceError(f"the server did not answer for its namespaces: {error}") from error
-    return uris
-
-
-def _check_security(config: OpcUaSourceConfig) -> None:
-    security = config.security
-    if security.policy != "None":
+    except TALK_ERRORS as error:
+        wrong = connect_error(client.server_url.geturl(), error)
         raise SourceError(
-            f"security policy {security.policy} is not supported yet: it comes with the issue "
-            "'OPC UA source, complete'; use policy None with allow_insecure on a trusted network"
-        )
-    if not security.allow_insecure:
-        raise SourceError("security policy None needs allow_insecure: true")
-    if config.password:
-        raise SourceError("a password is never sent over security policy None")
-
-
-def _connect_reason(endpoint: str, error: BaseException) -> str:
-    where = urlparse(endpoint).netloc or endpoint
-    if isinstance(error, ConnectionRefusedError):
-        return f"nothing listens at {where}"
-    if isinstance(error, TimeoutError):
-        return f"{where} did not answer within {REQUEST_TIMEOUT_S:.0f} s"
-    return f"{where}: {type(error).__name__}: {error}"
+            f"the server did not tell its namespaces: {wrong}",
+            reason_code=wrong.reason_code,
+            remedy=wrong.remedy,
+        ) from error
+    return uris
 
 
 async def _close(session: Session, token: SessionToken) -> None:

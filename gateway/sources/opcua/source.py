@@ -14,6 +14,7 @@ from pathlib import Path
 
 import anyio
 import anyio.abc
+import msgspec
 import numpy as np
 from asyncua.ua.uaerrors import UaError
 from numpy.typing import NDArray
@@ -22,8 +23,10 @@ from contract.config import OpcUaSourceConfig
 from contract.mapping import KIND_OF
 from contract.sample import SampleBatch
 from gateway.errors import SourceError, WriteRefusedError
+from gateway.sources import base
 from gateway.sources.base import Mark, SourcePort, SourceReport, SourceState, TagSpec, TagTrouble
 from gateway.sources.opcua import subscribe
+from gateway.sources.opcua.access import Access, Pki, target_of
 from gateway.sources.opcua.convert import TagColumns, to_batch
 from gateway.sources.opcua.decode import Notification
 from gateway.sources.opcua.discover import FoundTag, discover
@@ -44,8 +47,11 @@ IndexedTag = tuple[int, FoundTag]
 class OpcUaSource:
     """One OPC UA server. ``run_session`` is one session; the engine calls it again."""
 
-    def __init__(self, config: OpcUaSourceConfig, clock: Clock, directory: Path) -> None:
+    def __init__(
+        self, config: OpcUaSourceConfig, clock: Clock, directory: Path, access: Access | None = None
+    ) -> None:
         self._config = config
+        self._access = access or Access(target_of(config), Pki(directory / "pki", clock))
         self._token = SessionToken(directory / f"{config.name}.session")
         self._loop: PublishLoop | None = None
         self._taken_over = False
@@ -76,10 +82,8 @@ class OpcUaSource:
     def status(self) -> SourceReport:
         """Return what to show of the source now."""
         troubles = self._troubles()
-        return SourceReport(
-            state=self._state.state,
-            endpoint=self._config.endpoint,
-            reason=self._state.reason,
+        return msgspec.structs.replace(
+            self._state,
             tags_total=self._tags_total,
             values_count=self._values_count,
             sessions_count=self._sessions_count,
@@ -96,7 +100,7 @@ class OpcUaSource:
         """Connect, register, read until the session is lost; see ``sources.base.Source``."""
         self._say("connecting")
         try:
-            async with open_session(self._config, self._token) as session:
+            async with open_session(self._access, self._token) as session:
                 self._sessions_count += 1
                 await self._collect(session, port)
         except (SourceError, OSError, TimeoutError, UaError) as error:
@@ -105,7 +109,7 @@ class OpcUaSource:
             expected, other = group.split((SourceError, OSError, TimeoutError, UaError))
             if expected is None or other is not None:
                 raise
-            raise self._lost(_first(expected)) from group
+            raise self._lost(expected) from group
         finally:
             if self._state.state in {"connecting", "up"}:
                 self._say("waiting", "an unexpected error, see the log")
@@ -116,9 +120,9 @@ class OpcUaSource:
             logger().info("opcua.takeover_failed", source=self.name)
             self._known, self._monitored = {}, NEVER_MONITORED
             self._token.forget()
-        text = str(error) if isinstance(error, SourceError) else f"{type(error).__name__}: {error}"
-        self._say("waiting", text)
-        return SourceError(text)
+        lost = base.as_source_error(error)
+        self._state = base.waiting_report(self._config.endpoint, lost)
+        return lost
 
     async def _collect(self, session: Session, port: SourcePort) -> None:
         self._seen_before_us = self._stored_before_us(port)
@@ -140,7 +144,7 @@ class OpcUaSource:
                 await self._subscribe(session, port, loop, tasks, tags)
                 self._gap_to_us = await session.server_time_us() or self._clock.wall_us()
             port.up()
-            self._say("up")
+            self._say("up", notices=session.notices)
             logger().info(
                 "opcua.session_opened",
                 source=self.name,
@@ -160,9 +164,8 @@ class OpcUaSource:
             ]
         )
         more = len(self._tags.kind) - len(self._seen_us)
-        self._seen_us = np.append(
-            self._seen_us, np.full(more, self._seen_before_us, dtype=np.int64)
-        )
+        before_us = np.full(more, self._seen_before_us, dtype=np.int64)
+        self._seen_us = np.append(self._seen_us, before_us)
         return indexes
 
     def _stored_before_us(self, port: SourcePort) -> int:
@@ -374,8 +377,9 @@ class OpcUaSource:
     def _troubles(self) -> list[TagTrouble]:
         return self._unfound + self._refused
 
-    def _say(self, state: SourceState, reason: str = "") -> None:
-        self._state = SourceReport(state=state, endpoint=self._config.endpoint, reason=reason)
+    def _say(self, state: SourceState, reason: str = "", notices: Sequence[str] = ()) -> None:
+        end = self._config.endpoint
+        self._state = SourceReport(state=state, endpoint=end, reason=reason, notices=list(notices))
 
 
 def _by_group(tags: Sequence[IndexedTag]) -> dict[str, list[IndexedTag]]:
@@ -391,10 +395,3 @@ def _fingerprint(tags: Sequence[IndexedTag], refused: Sequence[TagTrouble]) -> i
     without = {trouble.address for trouble in refused}
     monitored = (f"{tag.group}:{index}" for index, tag in tags if tag.spec.address not in without)
     return zlib.crc32(",".join(sorted(monitored)).encode()) or 1
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group.exceptions[0]
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -18,7 +18,7 @@ from contract.config import (
     TagConfig,
 )
 from gateway.errors import SourceError
-from gateway.sources.opcua import publish, session
+from gateway.sources.opcua import publish, transport
 from gateway.sources.opcua import source as source_module
 from gateway.sources.opcua.source import OpcUaSource
 from plant.ports import free_port
@@ -447,14 +447,19 @@ async def test_where_nothing_listens_the_reason_says_so(tmp_path):
 
 
 async def test_a_peer_that_never_answers_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(session, "REQUEST_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(transport, "REQUEST_TIMEOUT_S", 0.2)
     port = free_port()
     async with await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port):
         assert "did not answer" in await fails(tmp_path, f"opc.tcp://127.0.0.1:{port}")
 
 
-async def test_security_that_is_not_there_yet_is_refused_before_anything_is_sent(tmp_path):
-    assert "not supported yet" in await fails(tmp_path, "opc.tcp://h", security=SecurityConfig())
+async def test_a_name_that_is_not_known_is_said(tmp_path):
+    assert "the name no.such.invalid is not known" in await fails(
+        tmp_path, "opc.tcp://no.such.invalid"
+    )
+
+
+async def test_what_is_insecure_without_consent_is_refused_before_anything_is_sent(tmp_path):
     none = SecurityConfig(policy="None", mode="None")
     assert "allow_insecure" in await fails(tmp_path, "opc.tcp://h", security=none)
     assert "password" in await fails(tmp_path, "opc.tcp://h", username="u", password="p")

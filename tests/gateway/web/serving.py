@@ -21,9 +21,9 @@ class FastClock(SystemClock):
 
 
 @contextlib.asynccontextmanager
-async def serving(view, auth, static_dir=None, clock=None):
+async def serving(view, auth, static_dir=None, clock=None, opcua=None):
     """Run the web application; give its URL."""
-    web = create_web(view, auth, static_dir, clock or FastClock())
+    web = create_web(view, auth, static_dir, clock or FastClock(), opcua=opcua)
     ports = []
     ready = anyio.Event()
 

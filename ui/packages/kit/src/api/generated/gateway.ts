@@ -159,6 +159,176 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/opcua/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** CheckConnection */
+        post: operations["ApiOpcuaCheckCheckConnection"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/opcua/endpoints": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** FindEndpoints */
+        post: operations["ApiOpcuaEndpointsFindEndpoints"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/certificates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ReadCertificates */
+        get: operations["ApiCertificatesReadCertificates"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/certificates/own/file": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** DownloadOwn */
+        get: operations["ApiCertificatesOwnFileDownloadOwn"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/certificates/own/renew": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** RenewOwn */
+        post: operations["ApiCertificatesOwnRenewRenewOwn"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/certificates/own/activate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** ActivateOwn */
+        post: operations["ApiCertificatesOwnActivateActivateOwn"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/certificates/trust": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** TrustCertificate */
+        post: operations["ApiCertificatesTrustTrustCertificate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/certificates/reject": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** RejectCertificate */
+        post: operations["ApiCertificatesRejectRejectCertificate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/certificates/remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** RemoveCertificate */
+        post: operations["ApiCertificatesRemoveRemoveCertificate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/certificates/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** ImportCertificate */
+        post: operations["ApiCertificatesImportImportCertificate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -196,6 +366,61 @@ export interface components {
             since_us: number;
             acknowledged_age_s?: number | null;
         };
+        /** CertificateBody */
+        CertificateBody: {
+            fingerprint: string;
+        };
+        /** CertificateFacts */
+        CertificateFacts: {
+            fingerprint: string;
+            thumbprint: string;
+            subject: string;
+            issuer: string;
+            self_signed: boolean;
+            application_uri: string;
+            host_names: string[];
+            not_before_us: number;
+            not_after_us: number;
+            key: string;
+            signature: string;
+            is_ca: boolean;
+        };
+        /** CertificatesPage */
+        CertificatesPage: {
+            own: components["schemas"]["OwnReport"];
+            certificates: components["schemas"]["ListedCertificate"][];
+            revocations: components["schemas"]["ListedRevocations"][];
+        };
+        /** CheckBody */
+        CheckBody: {
+            source?: string | null;
+            connection?: components["schemas"]["ConnectionBody"] | null;
+        };
+        /** CheckReport */
+        CheckReport: {
+            endpoint: string;
+            ok: boolean;
+            steps: components["schemas"]["CheckStep"][];
+            offers?: components["schemas"]["Offer"][];
+            certificate?: components["schemas"]["CertificateFacts"] | null;
+            findings?: components["schemas"]["Finding"][];
+            notices?: string[];
+        };
+        /** CheckStep */
+        CheckStep: {
+            /** @enum {string} */
+            step: "name" | "tcp" | "hello" | "endpoints" | "certificate" | "channel" | "session" | "login" | "status";
+            /** @enum {string} */
+            result: "ok" | "failed" | "skipped";
+            /** @default 0 */
+            took_ms: number;
+            /** @default  */
+            found: string;
+            /** @default  */
+            code: string;
+            /** @default  */
+            remedy: string;
+        };
         /** Claim */
         Claim: {
             code: string;
@@ -213,6 +438,14 @@ export interface components {
             ok: boolean;
             faults: components["schemas"]["Fault"][];
         };
+        /** ConnectionBody */
+        ConnectionBody: {
+            name?: string | null;
+            endpoint: string;
+            security?: components["schemas"]["SecurityConfig"];
+            username?: string | null;
+            password?: string | null;
+        };
         /** Counters */
         Counters: {
             read: number;
@@ -227,6 +460,28 @@ export interface components {
                 [key: string]: number;
             };
         };
+        /** DiscoveryReport */
+        DiscoveryReport: {
+            endpoint: string;
+            servers: components["schemas"]["Server"][];
+            offers: components["schemas"]["Offer"][];
+            notices: string[];
+        };
+        /** EndpointsAnswer */
+        EndpointsAnswer: {
+            ok: boolean;
+            report?: components["schemas"]["DiscoveryReport"] | null;
+            /** @default  */
+            code: string;
+            /** @default  */
+            message: string;
+            /** @default  */
+            remedy: string;
+        };
+        /** EndpointsBody */
+        EndpointsBody: {
+            endpoint: string;
+        };
         /** Fault */
         Fault: {
             code: string;
@@ -234,6 +489,14 @@ export interface components {
             message: string;
             /** @default  */
             remedy: string;
+        };
+        /** Finding */
+        Finding: {
+            code: string;
+            message: string;
+            remedy: string;
+            /** @default false */
+            is_tolerated: boolean;
         };
         /** GatewayStatus */
         GatewayStatus: {
@@ -256,6 +519,10 @@ export interface components {
             /** @default 0 */
             rss_bytes: number;
         };
+        /** Imported */
+        Imported: {
+            found: string;
+        };
         /** JournalStatus */
         JournalStatus: {
             epoch: string;
@@ -271,6 +538,21 @@ export interface components {
             write_errors: number;
             /** @default  */
             last_error: string;
+        };
+        /** ListedCertificate */
+        ListedCertificate: {
+            /** @enum {string} */
+            list: "trusted" | "issuers" | "rejected";
+            source: string;
+            certificate: components["schemas"]["CertificateFacts"];
+            changed_us: number;
+        };
+        /** ListedRevocations */
+        ListedRevocations: {
+            source: string;
+            issuer: string;
+            revoked_count: number;
+            next_update_us: number | null;
         };
         /** Loss */
         Loss: {
@@ -288,6 +570,63 @@ export interface components {
             recorded_time_us: number;
             /** @default  */
             detail: string;
+        };
+        /** Offer */
+        Offer: {
+            url: string;
+            policy: string;
+            mode: string;
+            security_level: number;
+            strength: number;
+            is_insecure: boolean;
+            logins: string[];
+            certificate: components["schemas"]["CertificateFacts"] | null;
+        };
+        /** OwnReport */
+        OwnReport: {
+            current: components["schemas"]["CertificateFacts"];
+            next: components["schemas"]["CertificateFacts"] | null;
+            notice: string;
+        };
+        /** Removed */
+        Removed: {
+            count: number;
+        };
+        /**
+         * SecurityConfig
+         * @default {
+         *       "policy": "Basic256Sha256",
+         *       "mode": "SignAndEncrypt",
+         *       "allow_insecure": false,
+         *       "tolerate": [],
+         *       "shared_trust": true
+         *     }
+         */
+        SecurityConfig: {
+            /**
+             * @default Basic256Sha256
+             * @enum {string}
+             */
+            policy: "None" | "Basic128Rsa15" | "Basic256" | "Basic256Sha256" | "Aes128_Sha256_RsaOaep" | "Aes256_Sha256_RsaPss";
+            /**
+             * @default SignAndEncrypt
+             * @enum {string}
+             */
+            mode: "None" | "Sign" | "SignAndEncrypt";
+            /** @default false */
+            allow_insecure: boolean;
+            /** @default [] */
+            tolerate: (("host_name" | "time" | "uri" | "usage" | "revocation_unknown" | "chain_incomplete") | unknown)[];
+            /** @default true */
+            shared_trust: boolean;
+        };
+        /** Server */
+        Server: {
+            application_uri: string;
+            product_uri: string;
+            name: string;
+            kind: string;
+            urls: string[];
         };
         /** SessionState */
         SessionState: {
@@ -344,6 +683,11 @@ export interface components {
             state: "starting" | "connecting" | "up" | "waiting" | "stopped";
             /** @default  */
             reason: string;
+            /** @default  */
+            reason_code: string;
+            /** @default  */
+            remedy: string;
+            notices?: string[];
             /** @default 0 */
             tags_total: number;
             /** @default 0 */
@@ -400,6 +744,16 @@ export interface components {
             time_ms: number[];
             value: (number | null)[];
             complete: boolean;
+        };
+        /** TrustBody */
+        TrustBody: {
+            fingerprint: string;
+            source?: string | null;
+            /**
+             * @default server
+             * @enum {string}
+             */
+            kind: "server" | "issuer";
         };
     };
     responses: never;
@@ -737,6 +1091,336 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ConfigVerdict"];
+                };
+            };
+        };
+    };
+    ApiOpcuaCheckCheckConnection: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CheckBody"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CheckReport"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        status_code: number;
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                    };
+                };
+            };
+        };
+    };
+    ApiOpcuaEndpointsFindEndpoints: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EndpointsBody"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EndpointsAnswer"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        status_code: number;
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                    };
+                };
+            };
+        };
+    };
+    ApiCertificatesReadCertificates: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CertificatesPage"];
+                };
+            };
+        };
+    };
+    ApiCertificatesOwnFileDownloadOwn: {
+        parameters: {
+            query?: {
+                form?: "der" | "pem";
+                which?: "current" | "next";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": string;
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        status_code: number;
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                    };
+                };
+            };
+        };
+    };
+    ApiCertificatesOwnRenewRenewOwn: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OwnReport"];
+                };
+            };
+        };
+    };
+    ApiCertificatesOwnActivateActivateOwn: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OwnReport"];
+                };
+            };
+        };
+    };
+    ApiCertificatesTrustTrustCertificate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TrustBody"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CertificateFacts"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        status_code: number;
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                    };
+                };
+            };
+        };
+    };
+    ApiCertificatesRejectRejectCertificate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CertificateBody"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CertificateFacts"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        status_code: number;
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                    };
+                };
+            };
+        };
+    };
+    ApiCertificatesRemoveRemoveCertificate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CertificateBody"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Removed"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        status_code: number;
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                    };
+                };
+            };
+        };
+    };
+    ApiCertificatesImportImportCertificate: {
+        parameters: {
+            query?: {
+                source?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Imported"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        status_code: number;
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                    };
                 };
             };
         };

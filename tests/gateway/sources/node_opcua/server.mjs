@@ -1,0 +1,152 @@
+// node-opcua as a plant: an OPC UA server that shares no code with ours. One JSON object as the
+// only argument (all keys optional but port and pki):
+//   port, host ("127.0.0.1"), announced_host  where to listen, and what its endpoints say
+//   pki              folder of its own for certificates and keys
+//   certificate_file, key_file   its application certificate (PEM; else it makes one in pki)
+//   application_uri  ("urn:factoryplus:test:node-opcua")
+//   policies, modes  (["None"], ["None"]) e.g. ["Basic256Sha256"], ["Sign", "SignAndEncrypt"]
+//   anonymous        (true); users: {"name": "password"}
+//   accept_clients   (true) trust any client certificate; accept_users the same for user certificates
+//   variables        (10) Double variables ns=1;s=V0, V1, ... in the folder ns=1;s=Plant
+//   period_ms        (0: only by command) every so often each variable goes up by one
+//   history          (false) keep their history; history_values (10000) per variable
+//   capabilities     ServerCapabilities of node-opcua, e.g. {"maxNodesPerRead": 10}
+//   reverse_to       an address to dial with ReverseHello
+// It prints {"ready": {...}} (its own log goes to standard error) and then answers one line of JSON for each on its standard input:
+//   {"tick": N}                        all variables up by one, N times
+//   {"write": [["V0", 1.5, ms], ...]}  values with their source time (ms since 1970, or null: now)
+//   {"sessions": true}                 the number of sessions
+//   {"stop": true}                     shut down in order
+// It ends when its standard input does.
+import { createInterface } from "node:readline";
+import * as opcua from "node-opcua";
+
+console.log = console.info = console.warn = console.error; // standard output is for our answers
+
+const wish = JSON.parse(process.argv[2]);
+const {
+    port,
+    pki,
+    host = "127.0.0.1",
+    announced_host = host,
+    certificate_file,
+    key_file,
+    application_uri = "urn:factoryplus:test:node-opcua",
+    policies = ["None"],
+    modes = ["None"],
+    anonymous = true,
+    users = {},
+    accept_clients = true,
+    accept_users = true,
+    variables = 10,
+    period_ms = 0,
+    history = false,
+    history_values = 10_000,
+    capabilities = {},
+    reverse_to,
+} = wish;
+
+const store = (name, accept) =>
+    new opcua.OPCUACertificateManager({
+        rootFolder: `${pki}/${name}`,
+        automaticallyAcceptUnknownCertificate: accept,
+        keySize: 2048,
+        disableFileWatchers: true,
+    });
+const serverCertificateManager = store("server", accept_clients);
+const userCertificateManager = store("users", accept_users);
+await serverCertificateManager.initialize();
+await userCertificateManager.initialize();
+
+const server = new opcua.OPCUAServer({
+    port,
+    host,
+    hostname: announced_host,
+    ...(certificate_file ? { certificateFile: certificate_file, privateKeyFile: key_file } : {}),
+    serverInfo: { applicationUri: application_uri },
+    buildInfo: { productName: "node-opcua test plant", softwareVersion: "1" },
+    securityPolicies: policies.map((name) => opcua.SecurityPolicy[name]),
+    securityModes: modes.map((name) => opcua.MessageSecurityMode[name]),
+    allowAnonymous: anonymous,
+    userManager: { isValidUser: (name, password) => Object.hasOwn(users, name) && users[name] === password },
+    serverCertificateManager,
+    userCertificateManager,
+    serverCapabilities: { maxSessions: 100, ...capabilities },
+    maxConnectionsPerEndpoint: 100,
+    ...(reverse_to
+        ? { reverseConnect: { connections: [{ endpointUrl: reverse_to }], reconnectDelay: 200, maxReconnectDelay: 500 } }
+        : {}),
+});
+await server.initialize();
+
+const space = server.engine.addressSpace;
+const namespace = space.getOwnNamespace();
+const folder = namespace.addFolder(space.rootFolder.objects, { browseName: "Plant", nodeId: "s=Plant" });
+const nodes = new Map();
+const values = new Map();
+for (let i = 0; i < variables; i++) {
+    const name = `V${i}`;
+    const node = namespace.addVariable({
+        componentOf: folder,
+        browseName: name,
+        nodeId: `s=${name}`,
+        dataType: "Double",
+        value: { dataType: opcua.DataType.Double, value: 0 },
+        accessLevel: history ? "CurrentRead | CurrentWrite | HistoryRead" : "CurrentRead | CurrentWrite",
+        userAccessLevel: history ? "CurrentRead | CurrentWrite | HistoryRead" : "CurrentRead | CurrentWrite",
+    });
+    if (history) space.installHistoricalDataNode(node, { maxOnlineValues: history_values });
+    nodes.set(name, node);
+    values.set(name, 0);
+}
+
+function set(name, value, time) {
+    values.set(name, value);
+    nodes.get(name).setValueFromSource(
+        { dataType: opcua.DataType.Double, value },
+        opcua.StatusCodes.Good,
+        time == null ? new Date() : new Date(time),
+    );
+}
+
+let last_ms = 0;
+function tick(count) {
+    for (let i = 0; i < count; i++) {
+        last_ms = Math.max(Date.now(), last_ms + 1); // history wants times that increase
+        for (const [name, value] of values) set(name, value + 1, last_ms);
+    }
+    return { value: values.get("V0") ?? null };
+}
+
+await server.start();
+if (period_ms > 0) setInterval(() => tick(1), period_ms);
+
+const say = (answer) => process.stdout.write(`${JSON.stringify(answer)}\n`);
+say({
+    ready: {
+        endpoint: `opc.tcp://${host}:${port}`,
+        namespace: namespace.namespaceUri,
+        certificate: server.getCertificate().toString("base64"),
+    },
+});
+
+async function act(command) {
+    if ("tick" in command) return tick(command.tick);
+    if ("write" in command) {
+        for (const [name, value, time] of command.write) set(name, value, time);
+        return { written: command.write.length };
+    }
+    if ("sessions" in command) return { sessions: server.engine.currentSessionCount };
+    if ("stop" in command) {
+        await server.shutdown(0);
+        return { stopped: true };
+    }
+    return { error: "unknown command" };
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+    const command = JSON.parse(line);
+    say(await act(command));
+    if ("stop" in command) break;
+}
+process.exit(0);
