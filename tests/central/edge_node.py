@@ -153,7 +153,6 @@ def document(directory: Path, *urls: str, **fields: Any) -> Iterator[Path]:
                 "store_linger_ms": 10,
                 "rebirth_interval_ms": 100,
                 "reorder_timeout_ms": 300,
-                "lease_s": 1.5,
             }
             | fields
         )

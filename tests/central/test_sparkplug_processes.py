@@ -125,7 +125,7 @@ async def test_of_two_hubs_one_is_the_host_and_the_other_takes_over(
 ) -> None:
     async with running(Broker(tmp_path)) as broker, watching(broker) as watcher:
         database = f"sqlite+aiosqlite:///{tmp_path / 'shared.db'}"
-        with document(tmp_path, broker.url, lease_s=1) as path:
+        with document(tmp_path, broker.url, lease_s=2) as path:
             settings = {"database_url": database, "sparkplug": path, "linger_s": 0.02}
             first = HubProcess(zygote, tmp_path / "one", **settings).start(until_code=True)
             person = sign_in(first)
@@ -158,7 +158,7 @@ async def test_a_frozen_host_that_wakes_up_gives_way_to_the_one_that_took_over(
 ) -> None:
     async with running(Broker(tmp_path)) as broker, watching(broker) as watcher:
         database = f"sqlite+aiosqlite:///{tmp_path / 'shared.db'}"
-        with document(tmp_path, broker.url, lease_s=1) as path:
+        with document(tmp_path, broker.url, lease_s=2) as path:
             settings = {"database_url": database, "sparkplug": path, "linger_s": 0.02}
             first = HubProcess(zygote, tmp_path / "one", **settings).start(until_code=True)
             person = sign_in(first)

@@ -251,6 +251,7 @@ class SparkplugHost:
                     ("sparkplug tick", self._tick),
                 ):
                     tasks.start_soon(supervise, name, work, self._clock, Backoff(random))
+                tasks.start_soon(self._renew_lease, tasks.cancel_scope)
                 await self._keep_lease()
                 tasks.cancel_scope.cancel()
         finally:
@@ -258,18 +259,23 @@ class SparkplugHost:
             self.links = []
 
     async def _keep_lease(self) -> None:
-        """Renew until the lease is lost."""
+        """Return when the lease is over, whatever became of its renewal."""
         while self.lease.is_held:
-            await self._clock.sleep_s(min(self.lease.check_interval_s, self.lease.left_s))
-            with anyio.move_on_after(max(self.lease.left_s, 0.001)):
-                try:
-                    if not await self.lease.renew():
-                        break
-                except SQLAlchemyError as error:
-                    reason = str(error).partition("\n")[0]
-                    logger().warning("sparkplug.lease_not_renewed", reason=reason)
-                    await self._clock.sleep_s(0.5)
+            await self._clock.sleep_s(max(self.lease.left_s, 0.01))  # a renewal moves it on
         logger().error("sparkplug.lease_lost", holder=self.lease.holder)
+
+    async def _renew_lease(self, acting: anyio.CancelScope) -> None:
+        """Renew until another hub has the lease; then stop ``acting`` at once."""
+        while True:
+            await self._clock.sleep_s(self.lease.check_interval_s)
+            try:
+                if not await self.lease.renew():
+                    logger().error("sparkplug.lease_lost", holder=self.lease.holder)
+                    acting.cancel()
+                    return
+            except SQLAlchemyError as error:
+                reason = str(error).partition("\n")[0]
+                logger().warning("sparkplug.lease_not_renewed", reason=reason)
 
     async def _tick(self) -> None:
         while True:
