@@ -180,6 +180,7 @@ class Gateway:
                 self._conventions(self.config.sparkplug),
             )
             sparkplug.take_commands(self.commands)
+            sparkplug.identify(self._gateway_id)
             sinks.append(sparkplug)
         if self.config.uns is not None:
             sinks.append(self._uns_sink(self.config.uns))
@@ -263,6 +264,9 @@ class Gateway:
             return None
         context = client_context(found.ca_pem, found.certificate_path, found.key_path)
         return HubAccess(url=found.uplink_url, gateway_id=found.gateway_id, context=context)
+
+    def _gateway_id(self) -> str:
+        return "" if self._membership is None else self._membership.gateway_id
 
     def _hub_changed(self) -> bool:
         return membership_changed(self.settings.data_dir, self._membership)
