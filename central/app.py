@@ -25,6 +25,7 @@ from litestar.di import Provide
 
 import central.fleet.tables
 import central.identity.tables
+import central.ingest.sparkplug.tables
 import central.ingest.tables  # noqa: F401 - the tables register themselves
 from central.database import Database
 from central.errors import HubError
@@ -38,12 +39,16 @@ from central.ingest.drain import Drain, DrainSettings
 from central.ingest.last import LastValues
 from central.ingest.rates import SAMPLE_INTERVAL_S, Rates
 from central.ingest.receiver import Receiver
+from central.ingest.sparkplug.bridge import Stores
+from central.ingest.sparkplug.document import SparkplugDocument, load_document
+from central.ingest.sparkplug.host import HostParts, SparkplugHost
+from central.ingest.sparkplug.lease import hub_id
 from central.ingest.spool import Spool
 from central.ingest.tags import Tags
 from central.ingest.watermarks import Watermarks
 from central.settings import Settings
 from central.timeseries.ducklake import DuckLakeStore
-from central.web import gateways, session, status, timeseries, uplink
+from central.web import gateways, session, sparkplug, status, timeseries, uplink
 from central.web.errors import answer
 from central.web.guard import METRICS_READ, Guard
 from central.web.parts import Parts
@@ -55,6 +60,7 @@ from runtime.tasks import supervise
 from runtime.tls import server_context
 
 LAST_FLUSH_TIMEOUT_S = 30
+HOST_STOP_TIMEOUT_S = 25
 
 
 class AlreadyRunningError(HubError):
@@ -83,7 +89,9 @@ async def run(
         AlreadyRunningError: the data directory is in use.
         ServerStartError: the address cannot be had.
         LakeError: the lake cannot be opened.
+        SparkplugDocumentError: the Sparkplug host's document cannot be used.
     """
+    document = load_document(settings.sparkplug) if settings.sparkplug is not None else None
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _single_process(settings.data_dir):
         ca = open_ca(settings.data_dir / "ca", clock)
@@ -92,7 +100,8 @@ async def run(
         try:
             await database.migrate()
             await store.open()
-            parts = build_parts(settings, clock, database, Registry(database, ca, clock), store)
+            registry = Registry(database, ca, clock)
+            parts = build_parts(settings, clock, database, registry, store, document)
             chain, key = ca.issue_server(settings.server_names())
             context = server_context(chain, key, ca.pem)
             app = build_app(settings, parts)
@@ -100,6 +109,7 @@ async def run(
             async def listening(port: int) -> None:
                 parts.public_url = settings.url_for(port)
                 await parts.registry.set_public_url(parts.public_url)
+                parts.sparkplug.lease.url = parts.public_url
                 say(f"hub listening on {parts.public_url}")
                 code = await parts.people.new_claim_code()
                 if code is not None:
@@ -126,6 +136,7 @@ def build_parts(
     database: Database,
     registry: Registry,
     store: DuckLakeStore,
+    document: SparkplugDocument | None = None,
 ) -> Parts:
     """Wire the parts; nothing runs yet."""
     definitions = Definitions(database, clock)
@@ -153,6 +164,14 @@ def build_parts(
         await registry.note_contacts(receiver.contacts)
 
     drain.after_flush.append(note_progress)
+    stores = Stores(
+        registry=registry,
+        watermarks=watermarks,
+        definitions=definitions,
+        spool=spool,
+        drain=drain,
+        last_values=last_values,
+    )
     return Parts(
         clock=clock,
         database=database,
@@ -168,6 +187,15 @@ def build_parts(
         tags=Tags(database),
         completeness=Completeness(database, watermarks),
         store=store,
+        sparkplug=SparkplugHost(
+            HostParts(
+                document=document,
+                holder=hub_id(settings.data_dir),
+                database=database,
+                stores=stores,
+                clock=clock,
+            )
+        ),
         started_us=clock.wall_us(),
     )
 
@@ -179,6 +207,7 @@ def build_app(settings: Settings, parts: Parts) -> HttpApp:
         *session.HANDLERS,
         *gateways.HANDLERS,
         *timeseries.HANDLERS,
+        *sparkplug.HANDLERS,
         *status.HANDLERS,
     ]
     return create_app(
@@ -234,16 +263,25 @@ async def _tasks(
     )
 
     # Shielded one by one: when the hub is cancelled the server ends first, and the answers it
-    # still owes need the spool.
+    # still owes need the spool. The Sparkplug host ends before the spool, for what it still holds.
     scopes: list[anyio.CancelScope] = []
+    host_ended = anyio.Event()
 
     async def shielded(name: str, work: Callable[[], Awaitable[None]]) -> None:
         with anyio.CancelScope(shield=True) as scope:
             scopes.append(scope)
             await supervise(name, work, parts.clock, Backoff(random))
 
+    async def host() -> None:
+        try:
+            await shielded("sparkplug host", parts.sparkplug.run)
+        finally:
+            host_ended.set()
+
     try:
         async with anyio.create_task_group() as tasks:
+            tasks.start_soon(host)
+            await anyio.lowlevel.checkpoint()
             for name, work in (
                 ("spool", parts.spool.run),
                 ("drain", parts.drain.run),
@@ -256,7 +294,10 @@ async def _tasks(
                 yield tasks
             finally:
                 jobs.shutdown(wait=False)
-                for scope in scopes:
+                scopes[0].cancel()
+                with anyio.CancelScope(shield=True), anyio.move_on_after(HOST_STOP_TIMEOUT_S):
+                    await host_ended.wait()
+                for scope in scopes[1:]:
                     scope.cancel()
     finally:
         with anyio.CancelScope(shield=True), anyio.move_on_after(LAST_FLUSH_TIMEOUT_S):

@@ -24,19 +24,25 @@ DataDir = Annotated[Path, Parameter(name="--data-dir", help="Where everything du
 
 
 @app.command
-def run(data_dir: DataDir, http: str = DEFAULT_HTTP, log_level: str = "info") -> None:
+def run(
+    data_dir: DataDir,
+    http: str = DEFAULT_HTTP,
+    log_level: str = "info",
+    sparkplug: Path | None = None,
+) -> None:
     """Run the hub until SIGINT or SIGTERM.
 
     Args:
         data_dir: where everything durable lives.
         http: HOST:PORT to listen on with HTTPS; port 0 takes a free one.
         log_level: debug, info, warning or error; logs go to stderr.
+        sparkplug: document of the Sparkplug host (YAML or JSON); without it the host is off.
     """
     # Imported here: without the web framework and DuckDB the other commands start far faster.
     from runtime.http import ServerStartError  # noqa: PLC0415
 
     set_up_logging(log_level)
-    settings = _settings(data_dir, http)
+    settings = _settings(data_dir, http, sparkplug)
     try:
         anyio.run(_run_until_signal, settings)
     except* (HubError, ServerStartError) as group:
@@ -72,9 +78,9 @@ def openapi() -> None:
     print(describe_api(SystemClock()))
 
 
-def _settings(data_dir: Path, http: str) -> Settings:
+def _settings(data_dir: Path, http: str, sparkplug: Path | None = None) -> Settings:
     try:
-        return settings_from(data_dir, http)
+        return settings_from(data_dir, http, sparkplug=sparkplug)
     except ValueError as error:
         print(f"central: {error}", file=sys.stderr)
         sys.exit(2)

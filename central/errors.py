@@ -17,6 +17,13 @@ HubError
 │   ├── ForkDetectedError           another row or definition has that identity
 │   ├── SpoolFullError              the bounded spool is full; retry later
 │   └── SpoolWriteError             the disk refuses; nothing was acknowledged
+├── SparkplugHostError
+│   ├── SparkplugOffError           no MQTT server is configured
+│   ├── NotTheHostError             another hub is the host now
+│   ├── UnknownNodeError            no such edge node or device
+│   ├── NodeOfflineError            nobody is there to take a command
+│   ├── CommandValueError           a value does not fit the birth; names the field
+│   └── CommandRefusedError         a metric is not on the list of what may be written
 ├── QueryError                      a query names nothing we have, or asks too much
 └── LakeError                       the lake cannot be opened or written
 """
@@ -154,6 +161,64 @@ class SpoolWriteError(IngestError):
     def __init__(self, message: str, *, full: bool) -> None:
         super().__init__(message)
         self.full = full
+
+
+class SparkplugHostError(HubError):
+    """Raised by the Sparkplug host application."""
+
+    code = "sparkplug.failed"
+
+
+class SparkplugOffError(SparkplugHostError):
+    """Raised when the Sparkplug host is asked for something and is off."""
+
+    code = "sparkplug.off"
+    remedy = "start the hub with --sparkplug FILE"
+
+
+class NotTheHostError(SparkplugHostError):
+    """Raised when another hub is the host, or none yet; ``str()`` names its address."""
+
+    code = "sparkplug.not_the_host"
+    retryable = True
+    remedy = "send the command to that hub, or wait until this one takes over"
+
+
+class UnknownNodeError(SparkplugHostError):
+    """Raised when an edge node or device was never heard of."""
+
+    code = "sparkplug.unknown_node"
+
+
+class NodeOfflineError(SparkplugHostError):
+    """Raised when an edge node, a device or its MQTT server is not there to take a command."""
+
+    code = "sparkplug.node_offline"
+    retryable = True
+    remedy = "wait until the edge node is online again"
+
+
+class CommandValueError(SparkplugHostError):
+    """Raised when a value does not fit the birth; ``path`` names the field."""
+
+    code = "sparkplug.command_malformed"
+
+    def __init__(self, path: str, message: str, code: str) -> None:
+        super().__init__(message)
+        self.path = path
+        self.fault_code = code
+
+
+class CommandRefusedError(SparkplugHostError):
+    """Raised when a metric is not on the list of what may be written; ``path`` names it."""
+
+    code = "sparkplug.write_not_allowed"
+    remedy = "add a rule to write_allow of the Sparkplug document"
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(message)
+        self.path = path
+        self.fault_code = self.code
 
 
 class QueryError(HubError):

@@ -28,6 +28,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         flush_samples: as many samples waiting flush earlier.
         linger_s: how long the drain gathers rows before they become visible.
         maintenance_interval_s: how often the lake's small files are merged.
+        sparkplug: the document of the Sparkplug host; without it the host is off.
     """
 
     data_dir: Path
@@ -41,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     flush_samples: int = 500_000
     linger_s: float = 0.5
     maintenance_interval_s: float = 900.0
+    sparkplug: Path | None = None
 
     def resolved_database_url(self) -> str:
         """Return the URL of the relational database."""
@@ -63,7 +65,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
 
-def settings_from(data_dir: Path, http: str, environment: dict[str, str] | None = None) -> Settings:
+def settings_from(
+    data_dir: Path,
+    http: str,
+    environment: dict[str, str] | None = None,
+    *,
+    sparkplug: Path | None = None,
+) -> Settings:
     """Join the command line with ``FACTORYPLUS_CENTRAL_*`` of the environment.
 
     Raises:
@@ -80,6 +88,8 @@ def settings_from(data_dir: Path, http: str, environment: dict[str, str] | None 
     for name, value in (os.environ if environment is None else environment).items():
         if name.startswith(ENVIRONMENT_PREFIX):
             given[name.removeprefix(ENVIRONMENT_PREFIX).lower()] = value
+    if sparkplug is not None:
+        given["sparkplug"] = str(sparkplug)
     if "database_url" not in given and (url := (environment or os.environ).get("DATABASE_URL")):
         given["database_url"] = url
     return msgspec.convert(given, Settings, strict=False, dec_hook=_decode)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.sample import STATUS_SEVERITY_MASK, ValueKind
+from contract.sample import STATUS_GOOD, STATUS_SEVERITY_MASK, ValueKind
 from sparkplug_b.datatype import DataType
 
 KIND_OF: dict[DataType, ValueKind] = {
@@ -63,3 +63,29 @@ def metric_value(data_type: DataType, value: Any) -> Any:  # noqa: ANN401 - a va
     if KIND_OF[data_type] in {ValueKind.INT, ValueKind.UINT}:
         return int(value)
     return value
+
+
+STATUS_BAD = 0x80000000
+STATUS_UNCERTAIN = 0x40000000
+STATUS_LAST_USABLE = 0x40900000
+"""OPC UA Uncertain_LastUsableValue: the edge node says that its value is old."""
+STATUS_NO_COMMUNICATION = 0x408F0000
+"""OPC UA Uncertain_NoCommunicationLastUsable: the host knows that nobody reports the value."""
+
+
+def status_of_quality(quality: object) -> int:
+    """Return the OPC UA status code of a ``Quality`` property; what is not understood is uncertain.
+
+    192 is good, 0 bad, 500 stale (Sparkplug 3.0, 6.4.16). Other numbers go by the two top bits of
+    an OPC Data Access quality (0xC0 good, 0x40 uncertain), which many nodes send.
+    """
+    if isinstance(quality, bool) or not isinstance(quality, int):
+        return STATUS_UNCERTAIN
+    if quality == QUALITY_STALE:
+        return STATUS_LAST_USABLE
+    if not 0 <= quality <= 0xFFFF:
+        return STATUS_UNCERTAIN
+    severity = quality & 0xC0
+    if severity == QUALITY_GOOD:
+        return STATUS_GOOD
+    return STATUS_UNCERTAIN if severity == 0x40 else STATUS_BAD

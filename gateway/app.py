@@ -48,8 +48,9 @@ from gateway.sinks.sparkplug.sink import SparkplugSink
 from gateway.sinks.uns.sink import NAME as UNS
 from gateway.sinks.uns.sink import UnsSink
 from gateway.sources.base import Source
+from gateway.sources.opcua.access import Pki
 from gateway.sources.opcua.tools import OpcUaTools
-from gateway.sources.registry import make_source
+from gateway.sources.registry import Surroundings, make_source
 from gateway.web.factory import create_web
 from runtime.backoff import Backoff
 from runtime.clock import Clock, SystemClock
@@ -95,7 +96,7 @@ class Gateway:
         self._restore()
         self.liveness = SourceLiveness(self.clock, self._death_delay_s())
         self.book = TagBook(self.tags, self.last, self.liveness)
-        self.opcua = OpcUaTools(settings.data_dir / "pki", self.config.sources, self.clock)
+        self.pki = Pki(settings.data_dir / "pki", self.clock)
         self.sources: list[Source] = self._make_sources()
         audit = CommandAudit(settings.data_dir)
         self.commands = CommandDesk(self.tags, self.sources, audit, self.clock)
@@ -159,12 +160,13 @@ class Gateway:
             self.rows.record(sequence, committed_us, samples, rows_count)
 
     def _make_sources(self) -> list[Source]:
-        gateway_id, data_dir = self.config.gateway.id, self.settings.data_dir
-        return [
-            make_source(source, gateway_id, data_dir, self.clock, self.opcua)
-            for source in self.config.sources
-            if source.enabled
-        ]
+        around = Surroundings(
+            gateway_id=self.config.gateway.id,
+            data_dir=self.settings.data_dir,
+            clock=self.clock,
+            pki=self.pki,
+        )
+        return [make_source(source, around) for source in self.config.sources if source.enabled]
 
     def _make_sinks(self) -> list[Sink]:
         sinks: list[Sink] = []
@@ -178,6 +180,7 @@ class Gateway:
                 self._conventions(self.config.sparkplug),
             )
             sparkplug.take_commands(self.commands)
+            sparkplug.identify(self._gateway_id)
             sinks.append(sparkplug)
         if self.config.uns is not None:
             sinks.append(self._uns_sink(self.config.uns))
@@ -262,6 +265,9 @@ class Gateway:
         context = client_context(found.ca_pem, found.certificate_path, found.key_path)
         return HubAccess(url=found.uplink_url, gateway_id=found.gateway_id, context=context)
 
+    def _gateway_id(self) -> str:
+        return "" if self._membership is None else self._membership.gateway_id
+
     def _hub_changed(self) -> bool:
         return membership_changed(self.settings.data_dir, self._membership)
 
@@ -332,7 +338,8 @@ class Gateway:
 
     async def _serve(self, ready: Callable[[str], None]) -> None:
         settings = self.settings
-        app = create_web(self.view, self.auth, STATIC_DIR, self.clock, opcua=self.opcua)
+        opcua = OpcUaTools(self.pki, self.config.sources)
+        app = create_web(self.view, self.auth, STATIC_DIR, self.clock, opcua=opcua)
 
         def listening(port: int) -> None:
             try:

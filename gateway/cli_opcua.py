@@ -124,11 +124,11 @@ def _configured(config: Path | None, source: str | None) -> Target:
     except ConfigError as error:
         print(f"{error}: see factoryplus gateway check", file=sys.stderr)
         sys.exit(1)
-    sources = [s for s in document.sources if isinstance(s, OpcUaSourceConfig)]
-    for found in sources:
+    opcua = [found for found in document.sources if isinstance(found, OpcUaSourceConfig)]
+    for found in opcua:
         if found.name == source:
             return target_of(found)
-    known = ", ".join(s.name for s in sources) or "none"
+    known = ", ".join(found.name for found in opcua) or "none"
     print(f"there is no OPC UA source {source!r} in {config}; known: {known}", file=sys.stderr)
     sys.exit(1)
 

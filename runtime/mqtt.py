@@ -298,8 +298,11 @@ async def connect(
     clock: Clock,
     *,
     kept: KeptSession | None = None,
+    will_retain: bool = False,
 ) -> MqttConnection:
     """Connect with a clean session, or a kept one, and the Will (topic, payload, QoS) if any.
+
+    ``will_retain`` is for the STATE of a Sparkplug host.
 
     Raises:
         MqttError: not reachable, refused, not trusted, or no CONNACK within ``CONNECT_TIMEOUT_S``.
@@ -308,10 +311,11 @@ async def connect(
     secure = url.scheme in {"mqtts", "ssl", "tls"}
     port = url.port or (8883 if secure else 1883)
     where = f"{url.hostname}:{port}"
+    last_words = None if will is None else Message(*will[:2], qos=will[2], retain=will_retain)
     client = Client(
         client_id,
         clean_session=kept is None,
-        will_message=None if will is None else Message(will[0], will[1], qos=will[2]),
+        will_message=last_words,
         session_expiry_interval=0 if kept is None else kept.expiry_s,
     )
     # not 0, nor stop_reconnect(), which sets 0: gmqtt tries as long as failures <= retries, so once

@@ -12,10 +12,11 @@ import secrets
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Literal
 
 import msgspec
 from cryptography import x509
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from central.database import Database
 from central.errors import EnrolmentRefusedError, UnknownGatewayError
@@ -36,6 +37,7 @@ _MEMBER_OF = (
     select(
         Gateway.number,
         Gateway.id,
+        Gateway.kind,
         Gateway.name,
         Gateway.site,
         Gateway.version,
@@ -54,11 +56,15 @@ _MEMBER_OF = (
 )
 
 
+MemberKind = Literal["gateway", "sparkplug"]
+
+
 class Member(msgspec.Struct, frozen=True, kw_only=True):
     """A gateway as the rest of the hub sees it."""
 
     number: int
     id: str
+    kind: MemberKind
     name: str
     site: str
     version: str
@@ -176,7 +182,9 @@ class Registry:
         """
         now_us = self._clock.wall_us()
         async with self._database.transaction() as session:
-            gateway = await session.scalar(select(Gateway).where(Gateway.id == gateway_id))
+            gateway = await session.scalar(
+                select(Gateway).where(Gateway.id == gateway_id, Gateway.kind == "gateway")
+            )
             if gateway is None:
                 raise UnknownGatewayError("there is no such gateway")
             gateway.revoked_us = gateway.revoked_us or now_us
@@ -202,10 +210,14 @@ class Registry:
         pairs = [(serial, revoked_us) for serial, revoked_us in rows if revoked_us is not None]
         return self._ca.crl_pem(pairs, number=self._clock.wall_us() // 1_000_000)
 
-    async def members(self) -> list[Member]:
-        """List every gateway, in order of enrolment."""
+    async def members(self, kind: MemberKind = "gateway") -> list[Member]:
+        """List the members of a kind, in order of enrolment."""
         async with self._database.reading() as session:
-            gateways = (await session.scalars(select(Gateway).order_by(Gateway.number))).all()
+            gateways = (
+                await session.scalars(
+                    select(Gateway).where(Gateway.kind == kind).order_by(Gateway.number)
+                )
+            ).all()
             expiries = (
                 await session.execute(
                     select(Certificate.gateway_number, Certificate.expires_us).order_by(
@@ -217,15 +229,49 @@ class Registry:
         return [_member(g, expires_us.get(g.number)) for g in gateways]
 
     async def member(self, gateway_id: str) -> Member:
-        """Return one gateway.
+        """Return one member, of any kind.
 
         Raises:
             UnknownGatewayError: there is none of this id.
         """
-        for member in await self.members():
-            if member.id == gateway_id:
-                return member
-        raise UnknownGatewayError("there is no such gateway")
+        async with self._database.reading() as session:
+            gateway = await session.scalar(select(Gateway).where(Gateway.id == gateway_id))
+            if gateway is None:
+                raise UnknownGatewayError("there is no such gateway")
+            expires_us = await session.scalar(
+                select(func.max(Certificate.expires_us)).where(
+                    Certificate.gateway_number == gateway.number
+                )
+            )
+        return _member(gateway, expires_us)
+
+    async def edge_node(self, group_id: str, node_id: str) -> int:
+        """Return the number of the member that an edge node's samples belong to; made when new."""
+        wanted = member_id_of(group_id, node_id)
+        async with self._database.transaction() as session:
+            number = await session.scalar(select(Gateway.number).where(Gateway.id == wanted))
+            if number is not None:
+                return number
+            gateway = Gateway(
+                id=wanted,
+                kind="sparkplug",
+                name=f"{group_id}/{node_id}"[:NAME_LENGTH_MAX],
+                site=group_id[:NAME_LENGTH_MAX],
+                version="",
+                enrolled_us=self._clock.wall_us(),
+            )
+            session.add(gateway)
+            await session.flush()
+            logger().info("fleet.edge_node_added", member=wanted)
+            return gateway.number
+
+    async def is_gateway(self, gateway_id: str) -> bool:
+        """Say whether an id is that of an enrolled gateway, shut out ones included."""
+        async with self._database.reading() as session:
+            found = await session.scalar(
+                select(Gateway.number).where(Gateway.id == gateway_id, Gateway.kind == "gateway")
+            )
+        return found is not None
 
     async def note_contacts(self, contacts: Mapping[int, int]) -> None:
         """Keep when gateways (by number) were last heard of, µs since 1970."""
@@ -255,6 +301,7 @@ def _member(gateway: Gateway, certificate_expires_us: int | None = None) -> Memb
     return Member(
         number=gateway.number,
         id=gateway.id,
+        kind=msgspec.convert(gateway.kind, MemberKind),
         name=gateway.name,
         site=gateway.site,
         version=gateway.version,
@@ -263,6 +310,12 @@ def _member(gateway: Gateway, certificate_expires_us: int | None = None) -> Memb
         last_contact_us=gateway.last_contact_us,
         certificate_expires_us=certificate_expires_us,
     )
+
+
+def member_id_of(group_id: str, node_id: str) -> str:
+    """Return the member id of an edge node, ``sp:GROUP:NODE``; ``:`` and ``%`` are escaped."""
+    group, node = (x.replace("%", "%25").replace(":", "%3A") for x in (group_id, node_id))
+    return f"sp:{group}:{node}"
 
 
 def _hash(secret: str) -> str:

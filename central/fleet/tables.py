@@ -7,14 +7,24 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from central.database import Base
 
+MEMBER_ID_LENGTH_MAX = 1300
+"""``sp:GROUP:NODE`` with both at their longest and every character escaped."""
+# SQLite enforces no length and could change it only by copying the table: v0002 leaves it there
+_MEMBER_ID = String(MEMBER_ID_LENGTH_MAX).with_variant(String(40), "sqlite")
+
 
 class Gateway(Base):
-    """A member; ``number`` is its short identity inside the hub, ``id`` the one outside."""
+    """A member; ``number`` is its short identity inside the hub, ``id`` the one outside.
+
+    ``kind`` is ``gateway``, with a certificate and a journal of its own, or ``sparkplug``: an edge
+    node of somebody else, whose values the hub takes from MQTT. Both own tags and samples alike.
+    """
 
     __tablename__ = "gateways"
 
     number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
-    id: Mapped[str] = mapped_column(String(40), unique=True)
+    id: Mapped[str] = mapped_column(_MEMBER_ID, unique=True)
+    kind: Mapped[str] = mapped_column(String(20), default="gateway", server_default="gateway")
     name: Mapped[str] = mapped_column(String(100))
     site: Mapped[str] = mapped_column(String(100))
     version: Mapped[str] = mapped_column(String(50))

@@ -14,6 +14,7 @@ from central.database import Database
 from central.errors import ForkDetectedError, UploadMalformedError
 from central.ingest.state import EpochState
 from central.ingest.tables import Epoch, Fork, LossRow, Tag, TagIndex
+from central.timeseries.store import LastRule
 from contract.upload import Loss, TagDefinition
 from runtime.clock import Clock
 
@@ -54,13 +55,20 @@ class Definitions:
                 by_id[epoch_id].forks_count = forks_count
         return states
 
-    async def new_epoch(self, gateway: int, epoch: str) -> EpochState:
+    async def new_epoch(
+        self, gateway: int, epoch: str, last_rule: LastRule = "newest"
+    ) -> EpochState:
         """Keep an epoch that was not seen before."""
         async with self._database.transaction() as session:
-            row = Epoch(gateway_number=gateway, epoch=epoch, first_seen_us=self._clock.wall_us())
+            row = Epoch(
+                gateway_number=gateway,
+                epoch=epoch,
+                first_seen_us=self._clock.wall_us(),
+                last_rule=last_rule,
+            )
             session.add(row)
             await session.flush()
-            return EpochState(gateway, row.id, epoch)
+            return EpochState(gateway, row.id, epoch, last_rule)
 
     async def add_tags(self, state: EpochState, tags: Sequence[TagDefinition]) -> None:
         """Keep definitions the hub does not have yet; compare those it has.
@@ -136,9 +144,14 @@ class Definitions:
 
 
 def _state(epoch: Epoch) -> EpochState:
-    state = EpochState(epoch.gateway_number, epoch.id, epoch.epoch)
+    state = EpochState(epoch.gateway_number, epoch.id, epoch.epoch, _rule(epoch.last_rule))
     state.head_sequence, state.head_time_us = epoch.head_sequence, epoch.head_time_us
     return state
+
+
+def _rule(text: str) -> LastRule:
+    rule: LastRule = msgspec.convert(text, LastRule)
+    return rule
 
 
 def _hash(tag: TagDefinition) -> str:

@@ -1,4 +1,8 @@
-"""The newest sample of each tag, by source time, in numpy arrays indexed by hub tag id."""
+"""The newest sample of each tag, in numpy arrays indexed by hub tag id.
+
+A row's ``last_rule`` says what newest means: by source time (journals of gateways), by arrival
+(what an edge node says now is current, whatever its clock), or never (history of an edge node).
+"""
 
 from __future__ import annotations
 
@@ -39,19 +43,23 @@ class LastValues:
 
     def update(self, row: JournalRow) -> None:
         """Take the newest sample per tag of a row."""
+        if row.last_rule == "history":
+            return
         for columns in row.batch.columns:
             if len(columns):
                 self._update(row, columns)
 
     def _update(self, row: JournalRow, columns: SampleColumns) -> None:
         tags = row.tag_ids[columns.tag]
-        order = np.lexsort((columns.time_us, tags))
+        by_arrival = row.last_rule == "arrival"
+        rank = np.arange(len(tags)) if by_arrival else columns.time_us
+        order = np.lexsort((rank, tags))
         sorted_tags = tags[order]
         is_last = np.append(sorted_tags[1:] != sorted_tags[:-1], True)
         at = order[is_last]
         tags = tags[at]
         self._reserve(int(tags.max()))
-        newer = columns.time_us[at] >= self._time_us[tags]
+        newer = by_arrival | (columns.time_us[at] >= self._time_us[tags])
         at, tags = at[newer], tags[newer]
         self._time_us[tags] = columns.time_us[at]
         self._status[tags] = columns.status[at]

@@ -103,10 +103,10 @@ class Receiver:
         await self._drain.wait_for_room()
         # Shielded: a client that goes away must not leave durable rows unmarked and undrained.
         with anyio.CancelScope(shield=True):
-            segment = await self._spool.append([_record(state, r) for r in rows])
+            segment = await self._spool.append([spool_record(state, r) for r in rows])
             for row in rows:
                 state.mark_row(row)
-            self._drain.put([Drained(_journal_row(state, r), segment) for r in rows])
+            self._drain.put([Drained(journal_row(state, r), segment) for r in rows])
         self.rows_count += len(rows)
         self.samples_count += sum(len(r.batch) for r in rows)
 
@@ -120,7 +120,8 @@ def _check_tags(state: EpochState, rows: Sequence[VerifiedRow]) -> None:
             )
 
 
-def _record(state: EpochState, row: VerifiedRow) -> SpoolRecord:
+def spool_record(state: EpochState, row: VerifiedRow) -> SpoolRecord:
+    """Return a row as the spool keeps it."""
     return SpoolRecord(
         gateway=state.gateway,
         epoch=state.id,
@@ -134,7 +135,8 @@ def _record(state: EpochState, row: VerifiedRow) -> SpoolRecord:
     )
 
 
-def _journal_row(state: EpochState, row: VerifiedRow) -> JournalRow:
+def journal_row(state: EpochState, row: VerifiedRow) -> JournalRow:
+    """Return a row as the drain takes it."""
     return JournalRow(
         gateway=state.gateway,
         epoch=state.id,
@@ -145,4 +147,5 @@ def _journal_row(state: EpochState, row: VerifiedRow) -> JournalRow:
         last_time_us=row.last_time_us,
         batch=row.batch,
         tag_ids=state.tag_ids,
+        last_rule=state.last_rule,
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from central.errors import ForkDetectedError
 from central.ingest.intervals import IntervalSet
 from central.ingest.verify import VerifiedRow
+from central.timeseries.store import LastRule
 from contract.batch import FIRST_HASH
 from contract.upload import UploadReceipt
 
@@ -27,10 +28,13 @@ class EpochState:
     requests cannot both find a row missing.
     """
 
-    def __init__(self, gateway: int, epoch_id: int, epoch: str) -> None:
+    def __init__(
+        self, gateway: int, epoch_id: int, epoch: str, last_rule: LastRule = "newest"
+    ) -> None:
         self.gateway = gateway
         self.id = epoch_id
         self.epoch = epoch
+        self.last_rule: LastRule = last_rule
         self.lock = anyio.Lock()
         self.intervals = IntervalSet()
         self.tag_ids: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
@@ -117,6 +121,10 @@ class EpochState:
         for sequence in list(kept)[: len(kept) - HASHES_KEPT + 1_000]:
             if sequence not in ends:
                 del kept[sequence]
+
+    def last_hash(self) -> bytes:
+        """Return the hash of the highest row that is here, which ends a range and is kept."""
+        return self._hashes[self.intervals.received_to()]
 
     def is_held(self, sequence: int) -> bool:
         """Say whether a row is durable here."""

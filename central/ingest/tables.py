@@ -9,7 +9,10 @@ from central.database import Base
 
 
 class Epoch(Base):
-    """A journal epoch of a gateway; ``id`` is its short identity inside the hub."""
+    """A journal epoch of a gateway; ``id`` is its short identity inside the hub.
+
+    ``last_rule`` is ``central.timeseries.store.LastRule``.
+    """
 
     __tablename__ = "epochs"
     __table_args__ = (UniqueConstraint("gateway_number", "epoch"),)
@@ -20,6 +23,7 @@ class Epoch(Base):
     first_seen_us: Mapped[int] = mapped_column(BigInteger)
     head_sequence: Mapped[int] = mapped_column(BigInteger, default=0)
     head_time_us: Mapped[int] = mapped_column(BigInteger, default=0)
+    last_rule: Mapped[str] = mapped_column(String(20), default="newest", server_default="newest")
 
 
 class Tag(Base):

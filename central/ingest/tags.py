@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from sqlalchemy import func, or_, select
 
@@ -62,6 +64,18 @@ class Tags:
                 .limit(limit)
             )
             return [_info(t) for t in rows], total or 0
+
+    async def ids_of(
+        self, gateway: int, device: str, names: Sequence[str]
+    ) -> list[tuple[str, int]]:
+        """Return (name, id) of the tags of a device that have one of at most 1,000 names."""
+        async with self._database.reading() as session:
+            rows = await session.execute(
+                select(Tag.name, Tag.id).where(
+                    Tag.gateway_number == gateway, Tag.device == device, Tag.name.in_(names)
+                )
+            )
+            return [(name, tag_id) for name, tag_id in rows]
 
     async def one(self, gateway: int, tag_id: int) -> TagInfo | None:
         """Return a tag of a gateway; None when it is not that gateway's (R10)."""

@@ -9,7 +9,7 @@ from central.ingest.drain import Drained
 from central.ingest.segment import SpoolRecord
 from central.ingest.spool import Spool
 from central.ingest.state import EpochState
-from central.timeseries.store import JournalRow, TimeSeriesStore
+from central.timeseries.store import JournalRow, LastRule, TimeSeriesStore
 from contract.batch import decode_batch
 from runtime.log import logger
 
@@ -34,14 +34,16 @@ class Watermarks:
         """Return every state, oldest first."""
         return list(self._states.values())
 
-    async def state(self, gateway: int, epoch: str) -> EpochState:
+    async def state(self, gateway: int, epoch: str, last_rule: LastRule = "newest") -> EpochState:
         """Return the state of an epoch, keeping it when it is new."""
         found = self._states.get((gateway, epoch))
         if found is not None:
             return found
         async with self._lock:
             if (gateway, epoch) not in self._states:
-                self._states[gateway, epoch] = await self._definitions.new_epoch(gateway, epoch)
+                self._states[gateway, epoch] = await self._definitions.new_epoch(
+                    gateway, epoch, last_rule
+                )
             return self._states[gateway, epoch]
 
     async def rebuild(self, store: TimeSeriesStore, spool: Spool) -> list[Drained]:
@@ -97,4 +99,5 @@ def _row(state: EpochState, record: SpoolRecord) -> JournalRow:
         last_time_us=record.last_time_us,
         batch=decode_batch(record.payload),
         tag_ids=state.tag_ids,
+        last_rule=state.last_rule,
     )

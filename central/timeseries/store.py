@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from contract.sample import SampleBatch
+
+LastRule = Literal["newest", "arrival", "history"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +35,8 @@ class JournalRow:
         last_time_us: latest source time.
         batch: its samples, with the gateway's tag indexes.
         tag_ids: int64, the hub's tag id of each tag index.
+        last_rule: which samples become a tag's newest: those of the newest source time, those
+            that arrived last, or none (they are history).
     """
 
     gateway: int
@@ -44,6 +48,7 @@ class JournalRow:
     last_time_us: int
     batch: SampleBatch
     tag_ids: NDArray[np.int64]
+    last_rule: LastRule = "newest"
 
 
 class ReceivedRange(msgspec.Struct, frozen=True, gc=False):

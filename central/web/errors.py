@@ -25,6 +25,12 @@ _STATUS: dict[type[errors.HubError], int] = {
     errors.UnknownTagsError: 409,
     errors.ForkDetectedError: 409,
     errors.SpoolFullError: 503,
+    errors.SparkplugOffError: 409,
+    errors.NotTheHostError: 503,
+    errors.UnknownNodeError: 404,
+    errors.NodeOfflineError: 409,
+    errors.CommandValueError: 422,
+    errors.CommandRefusedError: 403,
     errors.QueryError: 422,
     errors.LakeError: 503,
 }
@@ -44,7 +50,8 @@ def describe(error: errors.HubError) -> tuple[int, ErrorBody, dict[str, str]]:
     status = _STATUS.get(type(error), 500)
     message, faults = str(error), []
     headers: dict[str, str] = {}
-    if isinstance(error, errors.UploadMalformedError):
+    named = errors.UploadMalformedError | errors.CommandValueError | errors.CommandRefusedError
+    if isinstance(error, named):
         faults = [Fault(code=error.fault_code, path=error.path, message=message)]
     elif isinstance(error, errors.SpoolWriteError):
         status = 507 if error.full else 503

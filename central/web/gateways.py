@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from litestar import get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
-from central.fleet.registry import CODE_VALID_S, Member
+from central.fleet.registry import CODE_VALID_S, Member, MemberKind
 from central.ingest.completeness import EpochCompleteness, LossInfo
 from central.ingest.last import LastValue
 from central.ingest.state import EpochState
@@ -33,6 +33,7 @@ class GatewayAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A gateway with its figures.
 
     Attributes:
+        kind: gateway, or sparkplug: an edge node whose values come by MQTT (id ``sp:GROUP:NODE``).
         state: one word; ``state_reason`` says why in a sentence.
         last_contact_us: when it was last heard of; null for never.
         lag_rows: journal rows that it has and the hub has not.
@@ -44,6 +45,7 @@ class GatewayAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     id: str
+    kind: MemberKind = "gateway"
     name: str
     site: str
     version: str
@@ -128,9 +130,11 @@ async def create_enrolment_code(
 
 
 @get("/api/gateways", opt=permit(FLEET_READ), tags=["gateways"], operation_id="listGateways")
-async def list_gateways(parts: NamedDependency[Parts]) -> list[GatewayAnswer]:
-    """List the gateways, in order of enrolment."""
-    return [await _describe(parts, m) for m in await parts.registry.members()]
+async def list_gateways(
+    parts: NamedDependency[Parts], kind: FromQuery[MemberKind] = "gateway"
+) -> list[GatewayAnswer]:
+    """List the gateways, or the edge nodes whose values are stored, in order of enrolment."""
+    return [await _describe(parts, m) for m in await parts.registry.members(kind)]
 
 
 @get("/api/overview", opt=permit(FLEET_READ), tags=["gateways"], operation_id="readOverview")
@@ -231,9 +235,13 @@ async def _describe(parts: Parts, member: Member) -> GatewayAnswer:
     silence_s = (now_us - contact_us) / 1e6 if contact_us is not None else None
     lag_rows = sum(max(0, s.head_sequence - s.intervals.received_to()) for s in states)
     lag_s = None if silence_s is None else max(0.0, _behind_s(states), silence_s)
-    state, reason = _state_of(member, lag_s, unexplained)
+    if member.kind == "sparkplug":
+        state, reason = _state_of_node(parts, member.number)
+    else:
+        state, reason = _state_of(member, lag_s, unexplained)
     return GatewayAnswer(
         id=member.id,
+        kind=member.kind,
         name=member.name,
         site=member.site,
         version=member.version,
@@ -274,6 +282,16 @@ def _state_of(member: Member, lag_s: float | None, unexplained: int) -> tuple[St
     if lag_s > LAG_OK_S:
         return "Attention", f"behind or silent for {lag_s:.0f} s"
     return "OK", "all rows up to the gateway's newest are here or on their way"
+
+
+def _state_of_node(parts: Parts, number: int) -> tuple[StateWord, str]:
+    """Return the word for an edge node; its ``lag_s`` says nothing, as it sends by exception."""
+    node = next((n for n in parts.sparkplug.nodes.all() if n.member_number == number), None)
+    if node is None:
+        return "Unknown", "not heard of since the hub started"
+    if node.own.state == "online":
+        return "OK", "online"
+    return ("Fault" if node.own.state == "offline" else "Attention"), node.own.reason
 
 
 HANDLERS: list[Any] = [

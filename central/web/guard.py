@@ -23,6 +23,7 @@ FLEET_READ = "fleet.read"
 FLEET_MANAGE = "fleet.manage"
 DATA_READ = "data.read"
 METRICS_READ = "metrics.read"
+SPARKPLUG_COMMAND = "sparkplug.command"
 SESSION_COOKIE = "__Host-factoryplus-session"
 
 Connection = ASGIConnection[Any, Any, Any, Any]
@@ -85,7 +86,7 @@ class Guard:
 
 
 def _person_may(person: Person, permission: str) -> bool:
-    known = {FLEET_READ, FLEET_MANAGE, DATA_READ, METRICS_READ}
+    known = {FLEET_READ, FLEET_MANAGE, DATA_READ, METRICS_READ, SPARKPLUG_COMMAND}
     return person.role == ADMIN_ROLE and permission in known
 
 

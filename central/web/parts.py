@@ -13,6 +13,7 @@ from central.ingest.drain import Drain
 from central.ingest.last import LastValues
 from central.ingest.rates import Rates
 from central.ingest.receiver import Receiver
+from central.ingest.sparkplug.host import SparkplugHost
 from central.ingest.spool import Spool
 from central.ingest.tags import Tags
 from central.ingest.watermarks import Watermarks
@@ -38,5 +39,6 @@ class Parts:
     tags: Tags
     completeness: Completeness
     store: TimeSeriesStore
+    sparkplug: SparkplugHost
     started_us: int
     public_url: str = ""

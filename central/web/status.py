@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import resource
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 from litestar import get
 from litestar.di import NamedDependency
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from central.ingest.sparkplug.host import SparkplugHost
 from central.web.guard import FLEET_READ
 from central.web.parts import Parts
 from runtime.http import permit
@@ -104,6 +107,50 @@ class _HubCollector(Collector):
         for gateway, count in held.items():
             samples.add_metric([str(gateway)], count)
         yield samples
+        yield from _host_families(self._parts.sparkplug)
+
+
+def _host_families(host: SparkplugHost) -> Iterator[Metric]:
+    """Yield the figures of the Sparkplug host; none where it is off."""
+    if host.document is None:
+        return
+    bridge, lease = host.bridge, host.lease
+    counters = {
+        "samples_stored": bridge.stored_count,
+        "rows_stored": bridge.rows_count,
+        "samples_dropped": bridge.dropped_count,
+        "samples_not_stored": bridge.not_stored_count,
+        "samples_transient": bridge.transient_count,
+        "store_failures": bridge.failures_count,
+        "lease_taken": lease.taken_count,
+        "lease_lost": lease.lost_count,
+    }
+    for name, value in counters.items():
+        text = name.replace("_", " ")
+        yield CounterMetricFamily(f"factoryplus_hub_sparkplug_{name}", text, value=value)
+    gauges = {"is_host": int(host.is_host), "samples_pending": bridge.pending_count}
+    for name, value in gauges.items():
+        text = name.replace("_", " ")
+        yield GaugeMetricFamily(f"factoryplus_hub_sparkplug_{name}", text, value=value)
+    nodes = GaugeMetricFamily(
+        "factoryplus_hub_sparkplug_nodes", "edge nodes by state", labels=["state"]
+    )
+    for state, count in Counter(node.own.state for node in host.nodes.all()).items():
+        nodes.add_metric([state], count)
+    yield nodes
+    drops = CounterMetricFamily(
+        "factoryplus_hub_sparkplug_drops", "input not used, by cause", labels=["cause"]
+    )
+    for cause, count in (host.total_drops() + Counter(bridge.unstorable)).items():
+        drops.add_metric([cause], count)
+    yield drops
+    for field in ("messages", "bytes", "connects", "inbox_dropped"):
+        family = CounterMetricFamily(
+            f"factoryplus_hub_sparkplug_{field}", field.replace("_", " "), labels=["server"]
+        )
+        for link in host.links:
+            family.add_metric([link.label], getattr(link, f"{field}_count"))
+        yield family
 
 
 def metrics_of(parts: Parts) -> bytes:

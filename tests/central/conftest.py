@@ -59,3 +59,9 @@ def first_member(hub: HubProcess, admin: httpx.Client, tmp_path: Path) -> Iterat
 @pytest.fixture
 def journal() -> Journal:
     return Journal()
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """uvicorn and gmqtt run on asyncio."""
+    return "asyncio"

@@ -21,6 +21,8 @@ from sparkplug_b.payload import PropertyValue
 from sparkplug_b.scalar import FLOAT32_OVERFLOW
 
 NEXT_SERVER = "Node Control/Next Server"
+GATEWAY_ID = "Properties/Gateway Id"
+"""Tells the hub's Sparkplug host that these values come by uplink too: it stores them once."""
 
 
 def node_birth(
@@ -29,8 +31,11 @@ def node_birth(
     *,
     has_next_server: bool = False,
     conventions: Conventions | None = None,
+    gateway_id: str = "",
 ) -> DeviceBirth:
     """Return the edge node's own metrics; bdSeq and Rebirth are added by the session.
+
+    ``gateway_id`` is the hub's id of this gateway, "" before it is enrolled.
 
     Next Server is a control only where there is one (Sparkplug 3.0, 6.4.19).
     """
@@ -38,6 +43,8 @@ def node_birth(
         "Properties/Hardware Make": "Factory+ Edge",
         "Properties/Software Version": version,
     }
+    if gateway_id:
+        facts[GATEWAY_ID] = gateway_id
     metrics = [
         BirthMetric(name=name, data_type=DataType.STRING, value=value, time_ms=now_ms)
         for name, value in facts.items()

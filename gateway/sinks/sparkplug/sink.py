@@ -9,6 +9,7 @@ node is connected in ``brokers.py``, what becomes of commands in ``requests.py``
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -78,6 +79,10 @@ class SparkplugSink:
         self._state: SinkState = "connecting"
         self._reason = ""
         self._connects = 0
+
+    def identify(self, gateway_id: Callable[[], str]) -> None:
+        """Tell who this gateway is to the hub, "" for nobody; said in each NBIRTH."""
+        self._node.gateway_id = gateway_id
 
     @property
     def name(self) -> str:

@@ -6,7 +6,7 @@ message goes to the socket in the order of its seq, and the sink's task holds ba
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -44,7 +44,10 @@ HEADER_BYTES_MAX = 100
 
 @dataclass(slots=True, kw_only=True)
 class EdgeNode:
-    """What all sessions of an edge node share; counts are since the start."""
+    """What all sessions of an edge node share; counts are since the start.
+
+    ``gateway_id`` gives the hub's id of this gateway, "" before it is enrolled.
+    """
 
     config: SparkplugConfig
     version: str
@@ -52,6 +55,7 @@ class EdgeNode:
     devices: DeviceBook
     conventions: Conventions
     clock: Clock
+    gateway_id: Callable[[], str] = str
     sent: int = 0
     left_out: int = 0
     births_count: int = 0
@@ -83,6 +87,7 @@ class Speaker:
             now_ms,
             has_next_server=has_next_server,
             conventions=node.conventions,
+            gateway_id=node.gateway_id(),
         )
         try:
             for message in self._session.birth(about, (), now_ms):

@@ -195,6 +195,7 @@ class ModbusSource:
             return
         if self._state != "up":
             self._state, self._reason = "up", ""
+            port.up()
             logger().info("modbus.session_opened", source=self.name)
         self._close_gap(port, batch)
         self._values_count += len(batch)

@@ -1,38 +1,30 @@
-"""What all OPC UA sources share, and what people ask beside them: check, discover, judge.
+"""What people ask of OPC UA beside the running sources: check, discover, judge certificates.
 
-Nothing that people ask touches a running source; a check has a connection of its own. At most
-``CHECKS_MAX`` checks and discoveries run at once, for each waits on somebody else's machine.
+Nothing here touches a running source; a check has a connection of its own. At most ``CHECKS_MAX``
+checks and discoveries run at once, for each waits on somebody else's machine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from contract.config import OpcUaSourceConfig, SourceConfig
 from gateway.errors import BusyError
 from gateway.sources.opcua.access import Access, Pki, Target, target_of
 from gateway.sources.opcua.connect_check import CheckReport, ConnectCheck
 from gateway.sources.opcua.endpoints import DiscoveryReport, discover_server
-from gateway.sources.opcua.reverse import Doors
-from runtime.clock import Clock
 
 CHECKS_MAX = 4
 
 
 class OpcUaTools:
-    """One for the whole gateway: its certificates, its doors, its checks."""
+    """The gateway's OPC UA beside its sources."""
 
-    def __init__(self, pki_dir: Path, sources: Sequence[SourceConfig], clock: Clock) -> None:
-        self.pki = Pki(pki_dir, clock)
-        self._doors = Doors()
+    def __init__(self, pki: Pki, sources: Sequence[SourceConfig]) -> None:
+        self.pki = pki
         self._sources = {s.name: s for s in sources if isinstance(s, OpcUaSourceConfig)}
         self._running = 0
-
-    def access(self, config: OpcUaSourceConfig) -> Access:
-        """Return the way to the server of a source."""
-        return Access(target_of(config), self.pki, self._doors)
 
     def target(self, source: str) -> Target | None:
         """Return the connection of a configured source; None when there is no such."""

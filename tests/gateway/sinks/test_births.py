@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from gateway.sinks.sparkplug.births import device_births, node_birth
+from central.ingest.sparkplug.host import GATEWAY_ID_METRIC
+from gateway.sinks.sparkplug.births import GATEWAY_ID, device_births, node_birth
 from sparkplug_b import DataType, EdgeNodeSession, decode
 from sparkplug_b.datatype import pack_array
 from tests.gateway.sinks.tags import Tags, definition
@@ -145,3 +146,12 @@ def test_a_time_before_1970_is_born_as_1970():
     tags = Tags(definition(0, DataType.DOUBLE))
     tags.report(0, 1.0, time_us=-1)
     assert born(tags)["d", "tag0"].time_ms == 0
+
+
+def test_an_enrolled_gateway_says_who_it_is_so_that_the_hub_stores_its_values_once():
+    def facts(**identity):
+        return {m.name: m.value for m in node_birth("1.2", NOW_MS, **identity).metrics}
+
+    assert GATEWAY_ID not in facts()
+    assert facts(gateway_id="gw-1")[GATEWAY_ID] == "gw-1"
+    assert GATEWAY_ID == GATEWAY_ID_METRIC, "the hub looks for the same name"

@@ -21,8 +21,8 @@ from contract.config import (
     TagConfig,
 )
 from gateway.errors import SourceError
-from gateway.sources.opcua.tools import OpcUaTools
-from gateway.sources.registry import make_source
+from gateway.sources.opcua.access import Pki
+from gateway.sources.registry import Surroundings, make_source
 from plant.ports import free_port
 from runtime.clock import SystemClock
 from runtime.mqtt import connect
@@ -158,9 +158,9 @@ async def device(request, tmp_path):
 
 
 def source(device, tmp_path):
-    return make_source(
-        device.config(), "gw", tmp_path, CLOCK, OpcUaTools(tmp_path / "pki", [], CLOCK)
-    )
+    pki = Pki(tmp_path / "pki", CLOCK)
+    around = Surroundings(gateway_id="gw", data_dir=tmp_path, clock=CLOCK, pki=pki)
+    return make_source(device.config(), around)
 
 
 async def until_up(one):

@@ -6,6 +6,7 @@ from cryptography import x509
 from contract.config import GatewayConfig
 from gateway.config.store import redacted
 from gateway.sources.opcua import tools as tools_module
+from gateway.sources.opcua.access import Pki
 from gateway.sources.opcua.tools import OpcUaTools
 from runtime.clock import SystemClock
 from tests.gateway.sources.certificates import authority, make, revocations
@@ -26,7 +27,8 @@ async def plc():
 
 @pytest.fixture
 async def client(view, auth, plc, tmp_path):
-    opcua = OpcUaTools(tmp_path / "pki", [config(plc.endpoint)], SystemClock())
+    pki = Pki(tmp_path / "pki", SystemClock())
+    opcua = OpcUaTools(pki, [config(plc.endpoint)])
     async with serving(view, auth, opcua=opcua) as url, browser(url) as opened:
         await be_signed_in(opened, auth)
         yield opened

@@ -278,6 +278,108 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/sparkplug": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ReadHost */
+        get: operations["readSparkplugHost"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sparkplug/nodes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ListNodes */
+        get: operations["listSparkplugNodes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sparkplug/nodes/{group}/{node}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ReadNode */
+        get: operations["readSparkplugNode"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sparkplug/{group}/{node}/command": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** CommandNode */
+        post: operations["commandSparkplugNode"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sparkplug/{group}/{node}/{device}/command": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** CommandDevice */
+        post: operations["commandSparkplugDevice"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sparkplug/commands": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ListCommands */
+        get: operations["listSparkplugCommands"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/status": {
         parameters: {
             query?: never;
@@ -328,6 +430,37 @@ export interface components {
             /** @default  */
             name: string;
         };
+        /** CommandInfo */
+        CommandInfo: {
+            id: number;
+            created_us: number;
+            person: string;
+            group: string;
+            node: string;
+            device: string;
+            kind: string;
+            metrics: {
+                [key: string]: unknown;
+            };
+            reason: string;
+            outcome: string;
+            detail: string;
+        };
+        /** CommandRequest */
+        CommandRequest: {
+            metrics?: {
+                [key: string]: number | boolean | string | (number | boolean | string)[] | null;
+            };
+            /** @default false */
+            rebirth: boolean;
+            /** @default  */
+            reason: string;
+        };
+        /** CommandsAnswer */
+        CommandsAnswer: {
+            total: number;
+            commands: components["schemas"]["CommandInfo"][];
+        };
         /** CompletenessAnswer */
         CompletenessAnswer: {
             gateway: string;
@@ -369,6 +502,11 @@ export interface components {
         /** GatewayAnswer */
         GatewayAnswer: {
             id: string;
+            /**
+             * @default gateway
+             * @enum {string}
+             */
+            kind: "gateway" | "sparkplug";
             name: string;
             site: string;
             version: string;
@@ -391,6 +529,22 @@ export interface components {
             first: number;
             last: number;
             reason?: string | null;
+        };
+        /** HostAnswer */
+        HostAnswer: {
+            is_configured: boolean;
+            host_id: string;
+            is_host: boolean;
+            holder: string;
+            holder_url: string;
+            servers: components["schemas"]["ServerAnswer"][];
+            stored_samples_count: number;
+            pending_samples_count: number;
+            dropped_samples_count: number;
+            not_stored_samples_count: number;
+            unstorable: {
+                [key: string]: number;
+            };
         };
         /** LastValue */
         LastValue: {
@@ -416,6 +570,51 @@ export interface components {
         /** LossesAnswer */
         LossesAnswer: {
             losses: components["schemas"]["LossInfo"][];
+        };
+        /** MetricAnswer */
+        MetricAnswer: {
+            name: string;
+            data_type: number;
+            alias: number | null;
+            is_transient: boolean;
+            is_stale: boolean;
+            value: number | string | null;
+            time_us: number | null;
+        };
+        /** NodeAnswer */
+        NodeAnswer: {
+            group: string;
+            node: string;
+            server: string;
+            /** @enum {string} */
+            state: "online" | "offline" | "stale";
+            reason: string;
+            since_us: number;
+            last_seen_us: number;
+            bd_seq: number | null;
+            gateway: string | null;
+            not_stored: string;
+            births_count: number;
+            rebirths_requested_count: number;
+            gaps_count: number;
+            drops: {
+                [key: string]: number;
+            };
+            metrics_count: number;
+            devices_count: number;
+        };
+        /** NodeDetail */
+        NodeDetail: {
+            node: components["schemas"]["NodeAnswer"];
+            devices: components["schemas"]["ScopeAnswer"][];
+            device: string;
+            metrics_total: number;
+            metrics: components["schemas"]["MetricAnswer"][];
+        };
+        /** NodesAnswer */
+        NodesAnswer: {
+            total: number;
+            nodes: components["schemas"]["NodeAnswer"][];
         };
         /** OverviewAnswer */
         OverviewAnswer: {
@@ -447,10 +646,33 @@ export interface components {
             is_cut: boolean;
             completeness: components["schemas"]["RangeCompleteness"];
         };
+        /** ScopeAnswer */
+        ScopeAnswer: {
+            device: string;
+            /** @enum {string} */
+            state: "online" | "offline" | "stale";
+            reason: string;
+            since_us: number;
+            births_count: number;
+            metrics_count: number;
+        };
         /** SequenceRange */
         SequenceRange: {
             first: number;
             last: number;
+        };
+        /** ServerAnswer */
+        ServerAnswer: {
+            name: string;
+            address: string;
+            /** @enum {string} */
+            state: "waiting" | "connecting" | "connected";
+            reason: string;
+            since_us: number;
+            connects_count: number;
+            messages_count: number;
+            inbox_count: number;
+            inbox_dropped_count: number;
         };
         /** SessionAnswer */
         SessionAnswer: {
@@ -802,7 +1024,9 @@ export interface operations {
     };
     listGateways: {
         parameters: {
-            query?: never;
+            query?: {
+                kind?: "gateway" | "sparkplug";
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -816,6 +1040,21 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["GatewayAnswer"][];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        status_code: number;
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                    };
                 };
             };
         };
@@ -1098,6 +1337,232 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["BucketsAnswer"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        status_code: number;
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                    };
+                };
+            };
+        };
+    };
+    readSparkplugHost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HostAnswer"];
+                };
+            };
+        };
+    };
+    listSparkplugNodes: {
+        parameters: {
+            query?: {
+                search?: string;
+                in_state?: "online" | "offline" | "stale" | null;
+                offset?: number;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodesAnswer"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        status_code: number;
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                    };
+                };
+            };
+        };
+    };
+    readSparkplugNode: {
+        parameters: {
+            query?: {
+                device?: string;
+                search?: string;
+                offset?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                group: string;
+                node: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeDetail"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        status_code: number;
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                    };
+                };
+            };
+        };
+    };
+    commandSparkplugNode: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                group: string;
+                node: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CommandRequest"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CommandInfo"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        status_code: number;
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                    };
+                };
+            };
+        };
+    };
+    commandSparkplugDevice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                group: string;
+                node: string;
+                device: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CommandRequest"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CommandInfo"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        status_code: number;
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                    };
+                };
+            };
+        };
+    };
+    listSparkplugCommands: {
+        parameters: {
+            query?: {
+                offset?: number;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CommandsAnswer"];
                 };
             };
             /** @description Bad request syntax or unsupported method */
