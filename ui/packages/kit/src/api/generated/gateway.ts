@@ -558,7 +558,7 @@ export interface components {
         Loss: {
             id: number;
             /** @enum {string} */
-            reason: "gateway_down" | "session_gap" | "server_overflow" | "missed_notification" | "intake_full" | "journal_full" | "journal_write_failed" | "decode_failed" | "type_changed" | "row_damaged";
+            reason: "gateway_down" | "session_gap" | "server_overflow" | "missed_notification" | "intake_full" | "journal_full" | "journal_write_failed" | "decode_failed" | "type_changed" | "row_damaged" | "poll_missed";
             /** @default  */
             source: string;
             tag?: number | null;
