@@ -17,7 +17,8 @@ from asyncua.common.connection import TransportLimits
 from gateway.sources.opcua.reverse import Incoming
 
 REQUEST_TIMEOUT_S = 10.0
-CHUNK_BYTES_MAX = 65_535
+CHUNK_BYTES_MAX = 65_536
+"""Not one byte less, as asyncua has it: open62541 sends chunks of 65,536 whatever it is told."""
 CHUNK_BYTES_MIN = 8_192
 """Source: OPC 10000-6, 7.1.2.3: what every application has to take."""
 SESSION_MESSAGE_BYTES_MAX = 64_000_000
@@ -26,6 +27,12 @@ DISCOVERY_MESSAGE_BYTES_MAX = 1_000_000
 
 class OwnLimits(TransportLimits):  # type: ignore[misc] # mypy skips asyncua
     """Limits that a server's Acknowledge cannot lift: asyncua takes over whatever it says."""
+
+    def create_hello_limits(self, msg: ua.Hello) -> ua.Hello:
+        """Tell the server what we take: asyncua puts the chunk count where the size belongs."""
+        hello = super().create_hello_limits(msg)
+        hello.MaxMessageSize = self.max_message_size
+        return hello
 
     def update_client_limits(self, msg: ua.Acknowledge) -> None:
         """Send no larger chunks than the server takes; what we take stays as it is."""

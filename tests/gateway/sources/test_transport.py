@@ -46,3 +46,17 @@ async def test_a_servers_acknowledge_lifts_no_limit_of_ours():
         assert (limits.max_chunk_count, limits.max_message_size) == (3, 1000)
         assert CHUNK_BYTES_MIN <= limits.max_send_buffer <= CHUNK_BYTES_MAX
     assert isinstance(make_client("opc.tcp://h", 1000).uaclient._make_protocol(), BoundedProtocol)
+
+
+def test_the_hello_says_how_large_a_message_we_take_and_a_chunk_of_open62541_is_taken():
+    limits = OwnLimits(
+        max_recv_buffer=CHUNK_BYTES_MAX,
+        max_send_buffer=CHUNK_BYTES_MAX,
+        max_chunk_count=3,
+        max_message_size=1_000_000,
+    )
+    hello = limits.create_hello_limits(ua.Hello())
+    # asyncua itself writes the chunk count into both
+    assert (hello.MaxMessageSize, hello.MaxChunkCount) == (1_000_000, 3)
+    # open62541 1.5 sends chunks of 65,536 bytes though it was told 65,535
+    assert hello.ReceiveBufferSize >= 65_536
