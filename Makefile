@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: demo test check unit lane-parts lane-real fuzz setup-demo setup-test ui bench clean
+.PHONY: demo test check conformance unit lane-parts lane-real fuzz setup-demo setup-test ui bench clean
 
 UV := $(shell command -v uv 2>/dev/null || echo .setup/uv/bin/uv)
 # the machine's own Python: uv must not try to download one
@@ -44,6 +44,10 @@ lane-real:
 
 fuzz: setup-demo
 	$(UV) run --frozen --all-extras --group fuzz python tests/sparkplug_b/fuzz.py --seconds 60 $(ARGS)
+
+# docs/sparkplug-conformance.md: runs every test that is marked with a requirement, writes what became of it
+conformance: setup-test
+	CONFORMANCE_PAGE=1 $(PYTEST) -m sparkplug tests --ignore=tests/browser
 
 bench: setup-demo
 	$(PY) -m bench path --tags 5000 --period-ms 100 --seconds 20 --repeat 3 --json

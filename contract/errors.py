@@ -1,6 +1,7 @@
 """Errors that cross a wire, and the tree of the contract's own.
 
 ContractError
+├── AclError          a broker's access list would not say what is meant
 ├── BatchError        a payload is not a sample batch, or breaks a limit
 ├── ConfigError       a configuration document has faults; carries all of them
 └── CodeError         an enrolment code cannot be read
@@ -40,6 +41,12 @@ class ContractError(Exception):
     """Raised when something that came over a boundary breaks its contract."""
 
     code = "contract.broken"
+
+
+class AclError(ContractError):
+    """Raised when an access list would not say what is meant; names identity, cause and remedy."""
+
+    code = "broker_acl.refused"
 
 
 class BatchError(ContractError):

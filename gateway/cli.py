@@ -1,4 +1,4 @@
-"""``factoryplus gateway``: run, check, enrol, status, losses, setup-code, openapi.
+"""``factoryplus gateway``: run, check, enrol, status, losses, setup-code, broker-acl, openapi.
 
 ``opcua-check`` and ``certificates`` stand in ``cli_opcua``.
 """
@@ -13,7 +13,7 @@ import anyio
 import msgspec
 from cyclopts import App, Parameter
 
-from contract.errors import ConfigError
+from contract.errors import AclError, ConfigError
 from gateway.cli_opcua import certificates, opcua_check
 from gateway.errors import GatewayError
 from gateway.settings import HTTP_DEFAULT, Settings, fetch_status, make_settings
@@ -176,3 +176,40 @@ def openapi() -> None:
     from gateway.web.factory import openapi_json  # noqa: PLC0415
 
     print(openapi_json().decode())
+
+
+@app.command
+def broker_acl(
+    configs: Annotated[list[Path], Parameter(help="documents of the gateways of one broker")],
+    *,
+    host: Annotated[list[str] | None, Parameter(help="HOST_ID or HOST_ID=USER, repeated")] = None,
+) -> None:
+    """Print an access list for mosquitto: each gateway may publish only its own topics."""
+    from contract.broker_acl import host_entry, mosquitto_acl, node_entry  # noqa: PLC0415
+    from gateway.config.document import parse_config, read_document_file  # noqa: PLC0415
+
+    entries = []
+    try:
+        for path in configs:
+            config = parse_config(read_document_file(path))
+            sparkplug = config.sparkplug
+            if sparkplug is None:
+                _fail(f"{path}: sparkplug is missing: this gateway publishes nothing")
+            username = sparkplug.broker.username
+            if username is None:
+                _fail(
+                    f"{path}: sparkplug.broker.username is missing: the list goes by user name;"
+                    " with client certificates give the certificate's common name"
+                )
+            hosts = sparkplug.primary_host
+            entries.append(
+                node_entry(username, sparkplug.group, sparkplug.node, primary_host=hosts)
+            )
+        for one in host or []:
+            host_id, _, user = one.partition("=")
+            entries.append(host_entry(user or host_id, host_id))
+        print(mosquitto_acl(entries), end="")
+    except ConfigError as error:
+        _fail_config(error)
+    except AclError as error:
+        _fail(str(error))

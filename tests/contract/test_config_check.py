@@ -237,6 +237,7 @@ def test_one_metric_name_may_stand_in_two_devices_but_not_in_one_over_two_source
     check_config(document)
 
 
+@pytest.mark.sparkplug("tck-id-case-sensitivity-metric-names")
 @pytest.mark.parametrize("twin", ["PRESS/temperature", "Press/Temperature".replace("e", "E")])
 def test_metrics_that_differ_only_in_case_are_refused(twin):
     document = copy.deepcopy(GOOD)

@@ -60,6 +60,9 @@ def test_a_rebirth_request_is_recognised():
     assert not made.command_drops
 
 
+@pytest.mark.sparkplug(
+    "tck-id-operational-behavior-data-commands-rebirth-action-2",
+)
 def test_a_rebirth_request_needs_neither_data_type_nor_timestamp_nor_birth():
     message = pb.Payload()
     message.metrics.add(name="Node Control/Rebirth", boolean_value=True)

@@ -149,6 +149,10 @@ def test_data_takes_the_next_seq_and_wraps_from_255_to_zero():
     assert seqs == [(2 + i) % 256 for i in range(300)]
 
 
+@pytest.mark.sparkplug(
+    "tck-id-topics-ndata-payload",
+    "tck-id-topics-ddata-payload",
+)
 def test_data_goes_to_the_topic_of_the_node_or_the_device():
     session = born()
     assert session.data(None, BODY, T).topic == "spBv1.0/G/NDATA/N"

@@ -27,6 +27,10 @@ def test_seq_goes_on_from_255_to_zero():
     assert bench.host.drops == {}
 
 
+@pytest.mark.sparkplug(
+    "tck-id-operational-behavior-host-reordering-start",
+    "tck-id-operational-behavior-host-reordering-success",
+)
 def test_a_gap_that_is_filled_in_time_leaves_no_trace():
     bench = Bench().born()
     first, second, third = (bench.edge.data(None, body(1, value), T) for value in (5, 6, 7))
@@ -39,6 +43,11 @@ def test_a_gap_that_is_filled_in_time_leaves_no_trace():
     assert bench.host.drops == {}
 
 
+@pytest.mark.sparkplug(
+    "tck-id-operational-behavior-host-reordering-param",
+    "tck-id-operational-behavior-host-reordering-start",
+    "tck-id-operational-behavior-host-reordering-rebirth",
+)
 def test_a_gap_that_stays_open_releases_what_was_held_and_asks_for_a_rebirth():
     bench = Bench(reorder_timeout_ms=500).born()
     bench.edge.data(None, body(1, 5), T)

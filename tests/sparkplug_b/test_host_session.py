@@ -46,6 +46,10 @@ def test_the_timestamp_of_state_never_goes_back_when_the_clock_does():
     assert state(host.will(T))["timestamp"] == host.state_time_ms == T + 2
 
 
+@pytest.mark.sparkplug(
+    "tck-id-host-topic-phid-death-payload-timestamp-disconnect-clean",
+    "tck-id-host-topic-phid-death-payload-timestamp-disconnect-with-no-disconnect-packet",
+)
 def test_a_deliberate_death_says_the_time_of_now():
     host = Bench().host
     message = host.death(T + 500)
@@ -77,6 +81,9 @@ def test_own_state_comes_first_in_the_subscriptions_which_may_be_narrowed_to_gro
     assert narrow.subscriptions()[1:] == [("spBv1.0/A/#", 1), ("spBv1.0/B/#", 1)]
 
 
+@pytest.mark.sparkplug(
+    "tck-id-message-flow-hid-sparkplug-state-message-delivered",
+)
 def test_a_false_own_state_is_answered_by_the_birth_with_the_same_timestamp():
     host = Bench().host
     said = b'{"online":false,"timestamp":5}'
@@ -145,6 +152,12 @@ def test_a_null_is_a_value_and_data_without_a_value_is_counted():
     assert bench.host.drops["no_value"] == 2
 
 
+@pytest.mark.sparkplug(
+    "tck-id-operational-behavior-edge-node-termination-host-action-ndeath-node-offline",
+    "tck-id-operational-behavior-edge-node-termination-host-action-ndeath-node-tags-stale",
+    "tck-id-operational-behavior-edge-node-termination-host-action-ndeath-devices-offline",
+    "tck-id-operational-behavior-edge-node-termination-host-action-ndeath-devices-tags-stale",
+)
 def test_ndeath_of_this_session_makes_node_and_devices_stale_at_the_hosts_time():
     bench = Bench().born()
     events = bench.give(bench.will, at=T + 700)
@@ -175,6 +188,10 @@ def test_a_second_ndeath_is_ignored():
     assert bench.host.drops["death_duplicate"] == 1
 
 
+@pytest.mark.sparkplug(
+    "tck-id-operational-behavior-edge-node-termination-host-action-ddeath-devices-offline",
+    "tck-id-operational-behavior-edge-node-termination-host-action-ddeath-devices-tags-stale",
+)
 def test_ddeath_makes_the_device_stale_at_the_time_of_the_payload():
     bench = Bench().born()
     [event] = bench.give(bench.edge.device_death("Press", T + 30), at=T + 50)

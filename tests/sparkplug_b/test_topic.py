@@ -23,12 +23,22 @@ IDS = st.text(
 )
 
 
+@pytest.mark.sparkplug(
+    "tck-id-intro-group-id-string",
+    "tck-id-intro-edge-node-id-string",
+    "tck-id-topic-structure-namespace-valid-group-id",
+    "tck-id-topic-structure-namespace-valid-edge-node-id",
+)
 @given(IDS, st.sampled_from(NODE_MESSAGES), IDS)
 def test_node_topics_come_back(group_id, message, node_id):
     found = parse_topic(node_topic(group_id, message, node_id))
     assert found == Topic(group_id=group_id, message=message, node_id=node_id)
 
 
+@pytest.mark.sparkplug(
+    "tck-id-intro-device-id-string",
+    "tck-id-topic-structure-namespace-valid-device-id",
+)
 @given(IDS, st.sampled_from(DEVICE_MESSAGES), IDS, IDS)
 def test_device_topics_come_back(group_id, message, node_id, device_id):
     found = parse_topic(device_topic(group_id, message, node_id, device_id))
@@ -52,6 +62,12 @@ def test_a_group_named_state_is_not_a_state_topic():
     )
 
 
+@pytest.mark.sparkplug(
+    "tck-id-topic-structure",
+    "tck-id-topic-structure-namespace-a",
+    "tck-id-topic-structure-namespace-device-id-associated-message-types",
+    "tck-id-topic-structure-namespace-device-id-non-associated-message-types",
+)
 @pytest.mark.parametrize(
     "text",
     [
@@ -91,6 +107,14 @@ def test_no_text_raises_anything_but_topic_error(text):
             continue
 
 
+@pytest.mark.sparkplug(
+    "tck-id-intro-group-id-chars",
+    "tck-id-intro-edge-node-id-chars",
+    "tck-id-intro-device-id-chars",
+    "tck-id-topic-structure-namespace-valid-group-id",
+    "tck-id-topic-structure-namespace-valid-edge-node-id",
+    "tck-id-topic-structure-namespace-valid-device-id",
+)
 @pytest.mark.parametrize("bad", ["", "a/b", "+", "a#", "a\0b", "a\n", "\x7f", "\x85", "\ud800"])
 def test_bad_ids_are_refused_everywhere(bad):
     for build in (
@@ -138,6 +162,9 @@ def test_names_with_characters_that_hosts_dislike_get_advice_only():
     assert advise_metric_name("a_b-c/d 1") is None
 
 
+@pytest.mark.sparkplug(
+    "tck-id-case-sensitivity-metric-names",
+)
 def test_names_of_one_birth_are_checked_together():
     assert check_metric_names(["a/b", "a/c", "d"]) == []
     assert check_metric_names(["a", "a"]) == ["'a': stands twice"]

@@ -19,6 +19,7 @@ from contract.mapping import KIND_OF, quality_of
 from contract.sample import SampleBatch, SampleColumns, ValueKind, concatenate, in_turns
 from contract.upload import TagDefinition
 from gateway.sinks.base import Row
+from gateway.sinks.sparkplug.chronology import Run, in_time_order
 from sparkplug_b.columns import MetricColumn, encode_metrics
 from sparkplug_b.datatype import DataType
 from sparkplug_b.errors import EncodeError
@@ -101,10 +102,12 @@ def encode_batch(
 ) -> tuple[list[DeviceData], int]:
     """Encode samples; returns the messages' bodies, in order, and how many samples are left out.
 
+    Live samples stand in order of time within each message (``chronology``).
+
     Left out: samples of tags that are not born, and values that do not fit their data type. A body
     is larger than ``bytes_max`` only where one value alone is.
     """
-    bodies: dict[str, list[tuple[bytes, int]]] = {}
+    runs: dict[str, list[Run]] = {}
     left_out = 0
     forms = [_Form(is_historical, flag, places.unit, bytes_max) for flag in (False, True)]
     for columns in (columns for turn in in_turns(batch) for columns in turn.columns):
@@ -113,10 +116,12 @@ def encode_batch(
                 left_out += len(part)
                 continue
             device, data_type = places.devices[group >> 8], DataType(group & ~_TRANSIENT & 0xFF)
-            encoded = _encode(data_type, part, forms[bool(group & _TRANSIENT)])
-            left_out += len(part) - sum(count for _, count in encoded)
-            bodies.setdefault(device, []).extend(encoded)
-    packed = [data for device in bodies for data in _pack(device, bodies[device], bytes_max)]
+            for ordered in [part] if is_historical else in_time_order(part):
+                encoded = _encode(data_type, ordered, forms[bool(group & _TRANSIENT)])
+                left_out += len(ordered) - sum(count for _, count in encoded)
+                times = (0, 0) if is_historical else ordered.time_us[[0, -1]]
+                runs.setdefault(device, []).append(Run(encoded, int(times[0]), int(times[1])))
+    packed = [data for device in runs for data in _pack(device, runs[device], bytes_max)]
     return packed, left_out
 
 
@@ -211,18 +216,23 @@ def _values(
     return numbers
 
 
-def _pack(device: str, parts: list[tuple[bytes, int]], bytes_max: int) -> list[DeviceData]:
-    """Join a device's parts, of several types, into as few messages as their size allows."""
+def _pack(device: str, runs: list[Run], bytes_max: int) -> list[DeviceData]:
+    """Join a device's runs, of several types, into as few messages as size and time allow."""
     packed: list[DeviceData] = []
     held: list[bytes] = []
     size = samples = 0
-    for body, count in parts:
-        if held and size + len(body) > bytes_max:
-            packed.append(DeviceData(device, b"".join(held), samples))
-            held, size, samples = [], 0, 0
-        held.append(body)
-        size += len(body)
-        samples += count
+    latest_us = 0
+    for run in runs:
+        goes_back = run.first_us < latest_us
+        latest_us = run.last_us
+        for body, count in run.parts:
+            if held and (goes_back or size + len(body) > bytes_max):
+                packed.append(DeviceData(device, b"".join(held), samples))
+                held, size, samples = [], 0, 0
+            goes_back = False
+            held.append(body)
+            size += len(body)
+            samples += count
     if held:
         packed.append(DeviceData(device, b"".join(held), samples))
     return packed

@@ -9,6 +9,9 @@ from gateway.sinks.sparkplug import bdseq
 from gateway.sinks.sparkplug.bdseq import FILE_NAME, advance
 
 
+@pytest.mark.sparkplug(
+    "tck-id-topics-nbirth-bdseq-increment",
+)
 def test_it_begins_at_zero_and_counts_over_restarts(tmp_path):
     assert [advance(tmp_path, "G/N") for _ in range(4)] == [0, 1, 2, 3]
 

@@ -100,6 +100,10 @@ async def test_with_one_broker_there_is_no_next_server(tmp_path, broker):
         assert host.of("NDEATH") == []
 
 
+@pytest.mark.sparkplug(
+    "tck-id-operational-behavior-edge-node-termination-host-offline-reconnect",
+    "tck-id-operational-behavior-primary-application-state-with-multiple-servers-walk",
+)
 async def test_when_the_primary_host_goes_the_node_goes_to_the_next_broker_and_loses_nothing(
     tmp_path, two
 ):

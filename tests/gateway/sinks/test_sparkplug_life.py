@@ -61,6 +61,9 @@ def two_sources(node):
     node.middle.intake.set_deadbands([(2, 0.0)])
 
 
+@pytest.mark.sparkplug(
+    "tck-id-operational-behavior-device-ddeath",
+)
 async def test_devices_are_born_when_their_source_is_up_and_die_when_it_is_gone(tmp_path, broker):
     async with hosting(broker.port) as host, node_at(tmp_path, broker, death_delay_s=0.0) as node:
         node.start()
