@@ -15,12 +15,18 @@ from numpy.typing import NDArray
 from contract.sample import NUMPY_TYPE, SampleBatch, SampleColumns, ValueKind, concatenate
 from gateway.sources.opcua.decode import Segment
 from gateway.sources.opcua.types import EPOCH_TICKS, as_text, hold
+from gateway.sources.opcua.varied import HELD_TYPES
 from sparkplug_b.errors import EncodeError
 
 TICKS_MAX = 2_650_467_743_999_999_999
 """The last instant of the year 9999 in 100 ns since 1601: OPC 10000-6, 5.2.2.5."""
-_DATETIME = 13
+_DATETIME, _GUID = 13, 14
+_GUID_ORDER = [3, 2, 1, 0, 5, 4, 7, 6, *range(8, 16)]
 _KIND_OF_SCALAR = {10: ValueKind.DOUBLE, 11: ValueKind.DOUBLE, 9: ValueKind.UINT}
+
+_KIND_OF_HELD = {
+    type_id: ValueKind.BYTES if type_id == 15 else ValueKind.TEXT for type_id in HELD_TYPES
+}
 
 
 class TagColumns:
@@ -95,13 +101,31 @@ def _columns(segment: Segment, now_us: int) -> list[SampleColumns]:
     if len(ticks) and (int(ticks.min()) <= 0 or int(ticks.max()) > TICKS_MAX):
         # no time, or one that no calendar has: the time it was received
         time_us[(ticks <= 0) | (ticks > TICKS_MAX)] = now_us
+    if isinstance(segment.value, np.ndarray) and segment.type_id == _GUID:
+        texts = _guid_texts(segment.value)
+        return [SampleColumns(ValueKind.TEXT, segment.handle, time_us, segment.status, texts)]
     if isinstance(segment.value, np.ndarray):
         kind = _KIND_OF_SCALAR.get(segment.type_id, ValueKind.INT)
         value = segment.value.astype(NUMPY_TYPE[kind], copy=False)
         if segment.type_id == _DATETIME:
             value = (value - EPOCH_TICKS) // 10
         return [SampleColumns(kind, segment.handle, time_us, segment.status, value)]
+    kind = _KIND_OF_HELD.get(segment.type_id)
+    if kind is not None and not segment.is_array and None not in segment.value:
+        return [SampleColumns(kind, segment.handle, time_us, segment.status, segment.value)]
+    if segment.type_id == 0:
+        return [SampleColumns(ValueKind.NULL, segment.handle, time_us, segment.status, None)]
     return _held(segment, time_us)
+
+
+def _guid_texts(values: NDArray[Any]) -> list[str]:
+    """Write Guids as text. The first three parts lie least significant byte first."""
+    digits = np.ascontiguousarray(values).view(np.uint8).reshape(-1, 16)[:, _GUID_ORDER]
+    text = digits.tobytes().hex()
+    return [
+        f"{t[:8]}-{t[8:12]}-{t[12:16]}-{t[16:20]}-{t[20:]}"
+        for t in (text[at : at + 32] for at in range(0, len(text), 32))
+    ]
 
 
 def _held(segment: Segment, time_us: NDArray[np.int64]) -> list[SampleColumns]:

@@ -13,7 +13,8 @@ from asyncua.ua.ua_binary import struct_from_binary
 from asyncua.ua.uaerrors import UaError
 
 from gateway.sources.opcua.decode import DecodeError, Notification, Segment
-from gateway.sources.opcua.types import EPOCH_TICKS, micros
+from gateway.sources.opcua.types import EPOCH_TICKS, hold, micros
+from gateway.sources.opcua.varied import HELD_TYPES
 
 _HAS_VALUE = 0x01
 _NULL_ARRAY, _TYPE_AND_ARRAY_BITS = 0x80, 0xBF
@@ -69,13 +70,16 @@ def _fields(item: Any) -> tuple[int, int, int, int, Any, bool]:
     time = value.SourceTimestamp or value.ServerTimestamp
     held = None if variant is None else variant.Value
     type_id = 0 if variant is None or variant.VariantType is None else variant.VariantType.value
+    is_array = bool(variant is not None and (variant.is_array or isinstance(held, list)))
+    if type_id in HELD_TYPES and not is_array:
+        held = hold(type_id, held, is_array=False)[1]
     return (
         int(item.ClientHandle),
         _ticks(time),
         int(value.StatusCode.value) if value.StatusCode is not None else 0,
         type_id,
         held,
-        bool(variant is not None and (variant.is_array or isinstance(held, list))),
+        is_array,
     )
 
 
