@@ -11,6 +11,7 @@ from typing import Annotated
 import anyio
 from cyclopts import App, Parameter
 
+from bench.browse import BrowseLoad, run_browse
 from bench.codec import CodecLoad, run_codec
 from bench.decode import DecodeLoad, run_decode
 from bench.hub import HubLoad, run_hub
@@ -29,6 +30,7 @@ FlatStartLoad = Annotated[StartLoad, Parameter(name="*")]
 FlatCodecLoad = Annotated[CodecLoad, Parameter(name="*")]
 FlatHubLoad = Annotated[HubLoad, Parameter(name="*")]
 FlatDecodeLoad = Annotated[DecodeLoad, Parameter(name="*")]
+FlatBrowseLoad = Annotated[BrowseLoad, Parameter(name="*")]
 FlatOutage = Annotated[Outage, Parameter(name="*")]
 
 
@@ -141,6 +143,20 @@ def decode(
         report: the result.
     """
     _measure("decode", report, lambda dir_: run_decode(load, dir_))
+
+
+@app.command
+def browse(
+    load: FlatBrowseLoad = BrowseLoad(),  # noqa: B008 -- frozen
+    report: FlatReport = Report(),
+) -> None:
+    """Measure time, CPU and memory of walking and describing a large address space.
+
+    Args:
+        load: the load.
+        report: the result.
+    """
+    _measure("browse", report, lambda dir_: run_browse(load, dir_))
 
 
 def _measure(benchmark: str, report: Report, run: Callable[[Path], Awaitable[Figures]]) -> None:

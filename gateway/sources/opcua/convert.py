@@ -6,7 +6,7 @@ type does not fit their tag any more are left out and counted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from contract.sample import NUMPY_TYPE, SampleBatch, SampleColumns, ValueKind, concatenate
 from gateway.sources.opcua.decode import Segment
+from gateway.sources.opcua.split import Splits
 from gateway.sources.opcua.types import EPOCH_TICKS, as_text, hold
 from gateway.sources.opcua.varied import HELD_TYPES
 from sparkplug_b.errors import EncodeError
@@ -38,6 +39,7 @@ class TagColumns:
         self.offset: NDArray[np.float64] = np.zeros(0)
         self.is_scaled: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
         self.any_scaled = False
+        self.splits = Splits()
 
     def set(self, tags: Sequence[tuple[int, ValueKind, float, float]]) -> None:
         """Set (tag index, kind, gain, offset) of tags; the columns grow as needed."""
@@ -55,6 +57,11 @@ class TagColumns:
             self.is_scaled[tag] = gain != 1.0 or offset != 0.0
         self.any_scaled = bool(self.is_scaled.any())
 
+    def forget(self, tags: Iterable[int]) -> None:
+        """Leave out what still comes of tags that are not read any more."""
+        for tag in tags:
+            self.kind[tag] = 255
+
 
 def to_batch(
     segments: Sequence[Segment], tags: TagColumns, now_us: int
@@ -64,10 +71,10 @@ def to_batch(
     Returns the batch, and the tags whose values did not fit (one entry per value left out).
     """
     parts: list[SampleBatch] = []
-    misfits: list[NDArray[np.uint32]] = []
-    for arrived in segments:
+    whole, misfits = tags.splits.expand(segments)
+    for arrived in whole:
         known = arrived.handle < len(tags.kind)
-        segment = arrived if known.all() else _rows(arrived, known)
+        segment = arrived if known.all() else arrived.rows(known)
         if segment is not arrived:
             misfits.append(arrived.handle[~known])
         for columns in _columns(segment, now_us):
@@ -77,22 +84,6 @@ def to_batch(
                 misfits.append(misfit)
     left_out = np.concatenate(misfits) if misfits else np.zeros(0, dtype=np.uint32)
     return concatenate(parts), left_out
-
-
-def _rows(segment: Segment, mask: NDArray[np.bool_]) -> Segment:
-    value: NDArray[Any] | list[Any]
-    if isinstance(segment.value, np.ndarray):
-        value = segment.value[mask]
-    else:
-        value = [v for v, keep in zip(segment.value, mask.tolist(), strict=True) if keep]
-    return Segment(
-        segment.type_id,
-        segment.handle[mask],
-        segment.ticks[mask],
-        segment.status[mask],
-        value,
-        segment.is_array,
-    )
 
 
 def _columns(segment: Segment, now_us: int) -> list[SampleColumns]:
@@ -110,9 +101,9 @@ def _columns(segment: Segment, now_us: int) -> list[SampleColumns]:
         if segment.type_id == _DATETIME:
             value = (value - EPOCH_TICKS) // 10
         return [SampleColumns(kind, segment.handle, time_us, segment.status, value)]
-    kind = _KIND_OF_HELD.get(segment.type_id)
-    if kind is not None and not segment.is_array and None not in segment.value:
-        return [SampleColumns(kind, segment.handle, time_us, segment.status, segment.value)]
+    held_as = _KIND_OF_HELD.get(segment.type_id)
+    if held_as is not None and not segment.is_array and None not in segment.value:
+        return [SampleColumns(held_as, segment.handle, time_us, segment.status, segment.value)]
     if segment.type_id == 0:
         return [SampleColumns(ValueKind.NULL, segment.handle, time_us, segment.status, None)]
     return _held(segment, time_us)

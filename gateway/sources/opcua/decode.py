@@ -55,6 +55,22 @@ class Segment:
     value: NDArray[Any] | list[Any]
     is_array: bool = False
 
+    def rows(self, mask: NDArray[np.bool_]) -> Segment:
+        """Return the rows that a mask of n booleans chooses."""
+        value: NDArray[Any] | list[Any]
+        if isinstance(self.value, np.ndarray):
+            value = self.value[mask]
+        else:
+            value = [v for v, keep in zip(self.value, mask.tolist(), strict=True) if keep]
+        return Segment(
+            self.type_id,
+            self.handle[mask],
+            self.ticks[mask],
+            self.status[mask],
+            value,
+            self.is_array,
+        )
+
 
 @dataclass(slots=True)
 class Notification:
@@ -69,6 +85,7 @@ class Notification:
         segments: the data changes.
         items_count: monitored item notifications in them.
         status_change: the subscription's new status, or None (a lost subscription says so here).
+        events: (client handle, the fields selected) of event notifications.
     """
 
     subscription_id: int
@@ -79,6 +96,7 @@ class Notification:
     segments: list[Segment] = field(default_factory=list)
     items_count: int = 0
     status_change: int | None = None
+    events: list[tuple[int, list[Any]]] = field(default_factory=list)
 
 
 class _Loose:
