@@ -1,4 +1,4 @@
-"""The command line of the benchmarks: `python -m bench path|outage|start|hub|codec`."""
+"""The command line of the benchmarks: `python -m bench path|outage|start|hub|...`."""
 
 import shutil
 import sys
@@ -11,7 +11,9 @@ from typing import Annotated
 import anyio
 from cyclopts import App, Parameter
 
+from bench.browse import BrowseLoad, run_browse
 from bench.codec import CodecLoad, run_codec
+from bench.decode import DecodeLoad, run_decode
 from bench.hub import HubLoad, run_hub
 from bench.outage import Outage, OutageLoad, run_outage
 from bench.path import run_path
@@ -27,6 +29,8 @@ FlatOutageLoad = Annotated[OutageLoad, Parameter(name="*")]
 FlatStartLoad = Annotated[StartLoad, Parameter(name="*")]
 FlatCodecLoad = Annotated[CodecLoad, Parameter(name="*")]
 FlatHubLoad = Annotated[HubLoad, Parameter(name="*")]
+FlatDecodeLoad = Annotated[DecodeLoad, Parameter(name="*")]
+FlatBrowseLoad = Annotated[BrowseLoad, Parameter(name="*")]
 FlatOutage = Annotated[Outage, Parameter(name="*")]
 
 
@@ -125,6 +129,34 @@ def codec(
         report: the result.
     """
     _measure("codec", report, lambda dir_: run_codec(load, dir_))
+
+
+@app.command
+def decode(
+    load: FlatDecodeLoad = DecodeLoad(),  # noqa: B008 -- frozen
+    report: FlatReport = Report(),
+) -> None:
+    """Measure µs CPU per value from a publish response's bytes to a batch, for each type.
+
+    Args:
+        load: the load.
+        report: the result.
+    """
+    _measure("decode", report, lambda dir_: run_decode(load, dir_))
+
+
+@app.command
+def browse(
+    load: FlatBrowseLoad = BrowseLoad(),  # noqa: B008 -- frozen
+    report: FlatReport = Report(),
+) -> None:
+    """Measure time, CPU and memory of walking and describing a large address space.
+
+    Args:
+        load: the load.
+        report: the result.
+    """
+    _measure("browse", report, lambda dir_: run_browse(load, dir_))
 
 
 def _measure(benchmark: str, report: Report, run: Callable[[Path], Awaitable[Figures]]) -> None:

@@ -112,6 +112,32 @@ def fault_of_node(node: str, path: str) -> Fault | None:
     return None
 
 
+_NOT_LINEAR = re.compile(r"(?<!\\)(?:\\\\)*(\(\?(?:=|!|<=|<!|P=|\(|>)|\\[1-9])")
+"""Look-around, back-references, conditions, atomic groups: what RE2 has not, for good reason."""
+
+
+def fault_of_regex(pattern: str, path: str) -> Fault | None:
+    """Check a regular expression that is matched in linear time (RE2's language)."""
+    found = _NOT_LINEAR.search(pattern)
+    if found is not None:
+        return Fault(
+            code="config.bad_regex",
+            path=path,
+            message=f"{shown(found[1])} is look-around or a back-reference: its time has no bound",
+            remedy="leave it out; use exclude for what must not match",
+        )
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        return Fault(
+            code="config.bad_regex",
+            path=path,
+            message=f"this is no regular expression: {str(error)[:200]}",
+            remedy="check brackets and backslashes; in YAML put it in single quotes",
+        )
+    return None
+
+
 def _identifier_fits(kind: str, text: str) -> bool:
     if kind == "i":
         return text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) < 2**32

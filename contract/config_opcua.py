@@ -97,17 +97,44 @@ class TagConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     scale: Scale | None = None
     writable: bool = False
     record: bool = True
+    split: bool = False
+
+
+Glob = Annotated[str, Meta(min_length=1, max_length=512)]
 
 
 class RuleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All variables below a node become tags, named by their browse path below it."""
+    """Variables below a node become tags, named by their browse path below it.
 
-    below: Annotated[str, Meta(min_length=3, max_length=4096)]
+    Attributes:
+        below: where to look; the Objects folder (without Server) when left out.
+        group: subscription group.
+        device: Sparkplug device; the source's name when left out.
+        prefix: stands before the path in the tag's name.
+        deadband: for each tag that is a number.
+        match: glob on the path below the node: ``*`` within a level, ``**`` over levels.
+        regex: the whole path, in RE2's language (no look-around, no back-references).
+        type: only what lies within instances of this type definition or of its subtypes.
+        exclude: globs of paths left out, with all below them.
+        depth_max: levels below the node.
+        split: one tag per element of an array and per member of a structure.
+        record: False tells Sparkplug historians to leave the tags out.
+        auto: apply what a later evaluation finds at once; else it is offered.
+    """
+
     group: Annotated[str, Meta(min_length=1, max_length=64)]
+    below: Annotated[str, Meta(min_length=3, max_length=4096)] = "ns=0;i=85"
     device: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
     prefix: Annotated[str, Meta(max_length=512)] = ""
     deadband: Deadband | None = None
     record: bool = True
+    match: Glob | None = None
+    regex: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    type: Annotated[str, Meta(min_length=3, max_length=4096)] | None = None
+    exclude: Annotated[list[Glob], Meta(max_length=100)] = []
+    depth_max: Annotated[int, Meta(ge=1, le=32)] = 32
+    split: bool = False
+    auto: bool = False
 
 
 class OpcUaSourceConfig(
@@ -131,4 +158,6 @@ class OpcUaSourceConfig(
     groups: Annotated[list[GroupConfig], Meta(min_length=1, max_length=100)]
     tags: Annotated[list[TagConfig], Meta(max_length=200_000)] = []
     rules: Annotated[list[RuleConfig], Meta(max_length=1000)] = []
+    tags_max: Annotated[int, Meta(ge=1, le=500_000)] = 50_000
+    rescan_interval_s: Annotated[int, Meta(ge=0, le=604_800)] = 600
     enabled: bool = True

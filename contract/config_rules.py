@@ -9,6 +9,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from contract.config import (
     Deadband,
     GroupConfig,
@@ -31,6 +33,7 @@ from contract.config_names import (
     fault_of_id,
     fault_of_metric,
     fault_of_node,
+    fault_of_regex,
     fault_of_url,
     same_key,
 )
@@ -159,11 +162,11 @@ def _check_source(source: SourceParts) -> Iterator[Fault]:
     groups = source.group_names
     for index, tag in source.tags:
         yield from _check_tag(tag, f"{source.path}.tags[{index}]", groups)
-    seen: dict[tuple[str, str | None, str], str] = {}
+    seen: dict[bytes, str] = {}
     for index, rule in source.rules:
         path = f"{source.path}.rules[{index}]"
         yield from _check_rule(rule, path, groups)
-        first = seen.setdefault((rule.below, rule.device, rule.prefix), path)
+        first = seen.setdefault(_what_it_takes(rule), path)
         if first != path:
             yield Fault(
                 code="config.duplicate_rule",
@@ -186,9 +189,21 @@ def _check_tag(tag: TagConfig, path: str, groups: set[str] | None) -> Iterator[F
         yield from _check_scale(tag.scale, joined(path, "scale"))
 
 
+def _what_it_takes(rule: RuleConfig) -> bytes:
+    """Return what two rules share that take the same variables under the same names."""
+    plain = msgspec.structs.replace(
+        rule, group="", deadband=None, auto=False, split=False, record=True
+    )
+    return msgspec.json.encode(plain)
+
+
 def _check_rule(rule: RuleConfig, path: str, groups: set[str] | None) -> Iterator[Fault]:
     yield from _given(fault_of_node(rule.below, joined(path, "below")))
     yield from _check_group(rule.group, path, groups)
+    if rule.type is not None:
+        yield from _given(fault_of_node(rule.type, joined(path, "type")))
+    if rule.regex is not None:
+        yield from _given(fault_of_regex(rule.regex, joined(path, "regex")))
     if rule.device is not None:
         yield from _given(fault_of_id(rule.device, joined(path, "device"), "device"))
     if rule.prefix:

@@ -48,6 +48,7 @@ from gateway.sinks.sparkplug.sink import SparkplugSink
 from gateway.sinks.uns.sink import NAME as UNS
 from gateway.sinks.uns.sink import UnsSink
 from gateway.sources.base import Source
+from gateway.sources.explore import Explorable
 from gateway.sources.opcua.access import Pki
 from gateway.sources.opcua.tools import OpcUaTools
 from gateway.sources.registry import Surroundings, make_source
@@ -293,6 +294,8 @@ class Gateway:
                 async with anyio.create_task_group() as sources:
                     for source in self.sources:
                         sources.start_soon(self._run_source, source)
+                        if isinstance(source, Explorable):
+                            sources.start_soon(self._run_explorer, source)
                     await stopping.wait()
                     sources.cancel_scope.cancel()
                 self.intake.stop()
@@ -321,6 +324,9 @@ class Gateway:
         port = IntakePort(source.name, self.intake, self.tags, self.liveness)
         drive = partial(drive_source, source, port, self.clock, self._backoff(30.0))
         await supervise(f"source {source.name}", drive, self.clock, self._backoff(60.0))
+
+    async def _run_explorer(self, source: Explorable) -> None:
+        await supervise("explorer", source.explorer.run, self.clock, self._backoff(60.0))
 
     async def _run_sink(self, sink: Sink) -> None:
         outlet = self.outlets[sink.name]

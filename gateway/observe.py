@@ -31,6 +31,7 @@ from gateway.journal.reader import JournalReader
 from gateway.journal.trend import trend
 from gateway.sinks.base import LastValue, Sink, SinkReport
 from gateway.sources.base import Source, SourceReport
+from gateway.sources.explore import Explorable, SourceExplorer
 from gateway.web.prometheus import metrics_text
 from gateway.web.views import (
     Cell,
@@ -171,6 +172,7 @@ class RunningGateway:
             values=report.values_count,
             last_value_age_s=_age(report.last_value_s, now_s),
             sessions=report.sessions_count,
+            pending=report.pending,
             faults=[
                 TagFault(tag=t.tag, address=t.address, code=t.code, message=t.message)
                 for t in report.troubles
@@ -359,6 +361,11 @@ class RunningGateway:
     def config(self) -> GatewayConfig:
         """Return the configuration that runs; the web redacts its secrets."""
         return self._parts.config
+
+    def explorer(self, source: str) -> SourceExplorer | None:
+        """Return what looks into a source's address space; None where there is none."""
+        found = [s for s in self._parts.sources if s.name == source and isinstance(s, Explorable)]
+        return found[0].explorer if found else None
 
     # -- metrics ----------------------------------------------------------------------------------
 

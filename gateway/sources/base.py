@@ -75,6 +75,28 @@ class TagTrouble(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
+class PendingChanges(msgspec.Struct, frozen=True, kw_only=True):
+    """What the rules find now that is not what is read; waits for somebody to apply it.
+
+    Attributes:
+        id: stands for just these changes; to be given when applying them.
+        new_count: variables found that are not read.
+        gone_count: variables read that are not found any more.
+        renamed_count: variables whose browse path changed.
+        new: names, the first ``NAMES_SHOWN``.
+        gone: names.
+        renamed: new names.
+    """
+
+    id: str
+    new_count: int
+    gone_count: int
+    renamed_count: int
+    new: list[str]
+    gone: list[str]
+    renamed: list[str]
+
+
 class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a source shows of itself.
 
@@ -90,6 +112,7 @@ class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
         last_value_s: monotonic time of the last value; None before the first.
         troubles: tags that cannot be read (at most 100 listed).
         troubles_count: all of them.
+        pending: what the rules find now and nobody has applied; None when there is nothing.
     """
 
     state: SourceState
@@ -104,6 +127,7 @@ class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
     last_value_s: float | None = None
     troubles: list[TagTrouble] = []
     troubles_count: int = 0
+    pending: PendingChanges | None = None
 
 
 def as_source_error(error: BaseException) -> SourceError:

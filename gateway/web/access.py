@@ -25,6 +25,8 @@ CONFIG_CHECK = "config.check"
 SOURCES_CHECK = "sources.check"
 CERTIFICATES_READ = "certificates.read"
 CERTIFICATES_CHANGE = "certificates.change"
+SOURCES_BROWSE = "sources.browse"
+SOURCES_SELECT = "sources.select"
 PERMISSIONS = frozenset(
     {
         TAGS_READ,
@@ -35,6 +37,8 @@ PERMISSIONS = frozenset(
         SOURCES_CHECK,
         CERTIFICATES_READ,
         CERTIFICATES_CHANGE,
+        SOURCES_BROWSE,
+        SOURCES_SELECT,
     }
 )
 """What there is to permit besides public routes; today every signed-in user has all of it."""

@@ -20,11 +20,13 @@ from gateway.auth.refusals import AuthRefusedError
 from gateway.auth.service import Auth
 from gateway.sources.opcua.tools import OpcUaTools
 from gateway.web.access import make_authorise
+from gateway.web.browse import BROWSE_ROUTES
 from gateway.web.certificates import CERTIFICATE_ROUTES
 from gateway.web.commands import COMMAND_ROUTES
 from gateway.web.config import CONFIG_ROUTES
 from gateway.web.live import LIVE_ROUTES, LiveFeed
 from gateway.web.losses import LOSS_ROUTES
+from gateway.web.selection import SELECTION_ROUTES
 from gateway.web.session import SESSION_ROUTES, auth_refused
 from gateway.web.sources import SOURCE_ROUTES
 from gateway.web.status import STATUS_ROUTES
@@ -41,6 +43,8 @@ ROUTES = [
     *LOSS_ROUTES,
     *COMMAND_ROUTES,
     *CONFIG_ROUTES,
+    *BROWSE_ROUTES,
+    *SELECTION_ROUTES,
     *LIVE_ROUTES,
     *SOURCE_ROUTES,
     *CERTIFICATE_ROUTES,

@@ -14,6 +14,8 @@ import msgspec
 from contract.config import GatewayConfig
 from contract.upload import Loss
 from gateway.flow.command_audit import AuditedCommand
+from gateway.sources.base import PendingChanges
+from gateway.sources.explore import SourceExplorer
 
 StateWord = Literal["OK", "Attention", "Fault", "Off", "Unknown"]
 """The one vocabulary for states, in both UIs (shared/reference/ui.md, section 5)."""
@@ -100,6 +102,7 @@ class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
     values: int = 0
     last_value_age_s: float | None = None
     sessions: int = 0
+    pending: PendingChanges | None = None
     faults: list[TagFault] = []
 
 
@@ -244,6 +247,10 @@ class GatewayView(Protocol):
 
     def config(self) -> GatewayConfig:
         """Return the configuration that runs; the web takes its secrets out."""
+        ...
+
+    def explorer(self, source: str) -> SourceExplorer | None:
+        """Return what looks into a source's address space; None where there is none."""
         ...
 
     def metrics_text(self) -> str:

@@ -375,3 +375,29 @@ def test_junk_in_one_place_of_a_good_document_is_reported_there_or_is_good(place
     else:
         assert 0 < len(faults) <= FAULTS_MAX
         assert {f.path.partition(".")[0].partition("[")[0] for f in faults} == {place[0]}
+
+
+@pytest.mark.parametrize(
+    ("rule", "key"),
+    [
+        ({"regex": "(a|b"}, "regex"),
+        ({"regex": "(?=a)b"}, "regex"),
+        ({"regex": r"(a)\1"}, "regex"),
+        ({"regex": ""}, "regex"),
+        ({"type": "ns=4;i=5"}, "type"),
+        ({"match": ""}, "match"),
+        ({"exclude": [""]}, "exclude[0]"),
+        ({"depth_max": 0}, "depth_max"),
+    ],
+)
+def test_a_rules_pattern_or_type_that_cannot_be_one_is_a_fault_at_its_key(rule, key):
+    document = changed((*SOURCE, "rules"), [{"group": "fast"} | rule])
+    assert only_fault(document).path == f"sources[0].rules[0].{key}"
+
+
+def test_rules_that_differ_in_their_pattern_are_two_rules():
+    rules = [{"group": "fast", "match": m} for m in ("a", "b", "a")]
+    assert only_fault(changed((*SOURCE, "rules"), rules)).code == "config.duplicate_rule"
+    assert check_config(changed((*SOURCE, "rules"), rules[:2]))
+    # escaped backslashes are no back-reference
+    assert check_config(changed((*SOURCE, "rules"), [{"group": "fast", "regex": r"a\\1"}]))

@@ -6,7 +6,7 @@ type does not fit their tag any more are left out and counted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,20 @@ from numpy.typing import NDArray
 
 from contract.sample import NUMPY_TYPE, SampleBatch, SampleColumns, ValueKind, concatenate
 from gateway.sources.opcua.decode import Segment
+from gateway.sources.opcua.split import Splits
 from gateway.sources.opcua.types import EPOCH_TICKS, as_text, hold
+from gateway.sources.opcua.varied import HELD_TYPES
 from sparkplug_b.errors import EncodeError
 
 TICKS_MAX = 2_650_467_743_999_999_999
 """The last instant of the year 9999 in 100 ns since 1601: OPC 10000-6, 5.2.2.5."""
-_DATETIME = 13
+_DATETIME, _GUID = 13, 14
+_GUID_ORDER = [3, 2, 1, 0, 5, 4, 7, 6, *range(8, 16)]
 _KIND_OF_SCALAR = {10: ValueKind.DOUBLE, 11: ValueKind.DOUBLE, 9: ValueKind.UINT}
+
+_KIND_OF_HELD = {
+    type_id: ValueKind.BYTES if type_id == 15 else ValueKind.TEXT for type_id in HELD_TYPES
+}
 
 
 class TagColumns:
@@ -32,6 +39,7 @@ class TagColumns:
         self.offset: NDArray[np.float64] = np.zeros(0)
         self.is_scaled: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
         self.any_scaled = False
+        self.splits = Splits()
 
     def set(self, tags: Sequence[tuple[int, ValueKind, float, float]]) -> None:
         """Set (tag index, kind, gain, offset) of tags; the columns grow as needed."""
@@ -49,6 +57,11 @@ class TagColumns:
             self.is_scaled[tag] = gain != 1.0 or offset != 0.0
         self.any_scaled = bool(self.is_scaled.any())
 
+    def forget(self, tags: Iterable[int]) -> None:
+        """Leave out what still comes of tags that are not read any more."""
+        for tag in tags:
+            self.kind[tag] = 255
+
 
 def to_batch(
     segments: Sequence[Segment], tags: TagColumns, now_us: int
@@ -58,10 +71,10 @@ def to_batch(
     Returns the batch, and the tags whose values did not fit (one entry per value left out).
     """
     parts: list[SampleBatch] = []
-    misfits: list[NDArray[np.uint32]] = []
-    for arrived in segments:
+    whole, misfits = tags.splits.expand(segments)
+    for arrived in whole:
         known = arrived.handle < len(tags.kind)
-        segment = arrived if known.all() else _rows(arrived, known)
+        segment = arrived if known.all() else arrived.rows(known)
         if segment is not arrived:
             misfits.append(arrived.handle[~known])
         for columns in _columns(segment, now_us):
@@ -73,35 +86,37 @@ def to_batch(
     return concatenate(parts), left_out
 
 
-def _rows(segment: Segment, mask: NDArray[np.bool_]) -> Segment:
-    value: NDArray[Any] | list[Any]
-    if isinstance(segment.value, np.ndarray):
-        value = segment.value[mask]
-    else:
-        value = [v for v, keep in zip(segment.value, mask.tolist(), strict=True) if keep]
-    return Segment(
-        segment.type_id,
-        segment.handle[mask],
-        segment.ticks[mask],
-        segment.status[mask],
-        value,
-        segment.is_array,
-    )
-
-
 def _columns(segment: Segment, now_us: int) -> list[SampleColumns]:
     ticks = segment.ticks
     time_us = (ticks - EPOCH_TICKS) // 10
     if len(ticks) and (int(ticks.min()) <= 0 or int(ticks.max()) > TICKS_MAX):
         # no time, or one that no calendar has: the time it was received
         time_us[(ticks <= 0) | (ticks > TICKS_MAX)] = now_us
+    if isinstance(segment.value, np.ndarray) and segment.type_id == _GUID:
+        texts = _guid_texts(segment.value)
+        return [SampleColumns(ValueKind.TEXT, segment.handle, time_us, segment.status, texts)]
     if isinstance(segment.value, np.ndarray):
         kind = _KIND_OF_SCALAR.get(segment.type_id, ValueKind.INT)
         value = segment.value.astype(NUMPY_TYPE[kind], copy=False)
         if segment.type_id == _DATETIME:
             value = (value - EPOCH_TICKS) // 10
         return [SampleColumns(kind, segment.handle, time_us, segment.status, value)]
+    held_as = _KIND_OF_HELD.get(segment.type_id)
+    if held_as is not None and not segment.is_array and None not in segment.value:
+        return [SampleColumns(held_as, segment.handle, time_us, segment.status, segment.value)]
+    if segment.type_id == 0:
+        return [SampleColumns(ValueKind.NULL, segment.handle, time_us, segment.status, None)]
     return _held(segment, time_us)
+
+
+def _guid_texts(values: NDArray[Any]) -> list[str]:
+    """Write Guids as text. The first three parts lie least significant byte first."""
+    digits = np.ascontiguousarray(values).view(np.uint8).reshape(-1, 16)[:, _GUID_ORDER]
+    text = digits.tobytes().hex()
+    return [
+        f"{t[:8]}-{t[8:12]}-{t[12:16]}-{t[16:20]}-{t[20:]}"
+        for t in (text[at : at + 32] for at in range(0, len(text), 32))
+    ]
 
 
 def _held(segment: Segment, time_us: NDArray[np.int64]) -> list[SampleColumns]:

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 from asyncua import ua
 from asyncua.common.utils import Buffer, NotEnoughData
-from asyncua.ua.ua_binary import struct_from_binary
+from asyncua.ua.ua_binary import from_binary
 from asyncua.ua.uaerrors import UaError
 
 from gateway.sources.opcua.decode import DecodeError, Notification, Segment
-from gateway.sources.opcua.types import EPOCH_TICKS, micros
+from gateway.sources.opcua.types import EPOCH_TICKS, hold, micros
+from gateway.sources.opcua.varied import HELD_TYPES
 
 _HAS_VALUE = 0x01
 _NULL_ARRAY, _TYPE_AND_ARRAY_BITS = 0x80, 0xBF
-_DECODER_ERRORS = (
+DECODER_ERRORS = (
     UaError,
     ValueError,
     TypeError,
@@ -30,10 +31,11 @@ _DECODER_ERRORS = (
 """What asyncua's decoder raises on hostile bytes: whatever its parts raise."""
 
 
-class _ForwardBuffer(Buffer):  # type: ignore[misc] # asyncua names no types
+class ForwardBuffer(Buffer):  # type: ignore[misc] # asyncua names no types
     """asyncua's buffer, but a negative length is an error: asyncua's own would go backwards."""
 
     def read(self, size: int) -> bytes:
+        """Read bytes; raises NotEnoughData."""
         if size < 0:
             raise NotEnoughData(f"a length of {size}")
         read: bytes = super().read(size)
@@ -45,10 +47,10 @@ def decode_struct(kind: Any, data: bytes, position: int) -> tuple[Any, int]:
 
     Raises DecodeError.
     """
-    buffer = _ForwardBuffer(data, position)
+    buffer = ForwardBuffer(data, position)
     try:
-        found = struct_from_binary(kind, buffer)
-    except _DECODER_ERRORS as error:
+        found = from_binary(kind, buffer)
+    except DECODER_ERRORS as error:
         raise DecodeError(f"{type(error).__name__}: {error}") from error
     return found, buffer.cur_pos
 
@@ -69,13 +71,16 @@ def _fields(item: Any) -> tuple[int, int, int, int, Any, bool]:
     time = value.SourceTimestamp or value.ServerTimestamp
     held = None if variant is None else variant.Value
     type_id = 0 if variant is None or variant.VariantType is None else variant.VariantType.value
+    is_array = bool(variant is not None and (variant.is_array or isinstance(held, list)))
+    if type_id in HELD_TYPES and not is_array:
+        held = hold(type_id, held, is_array=False)[1]
     return (
         int(item.ClientHandle),
         _ticks(time),
         int(value.StatusCode.value) if value.StatusCode is not None else 0,
         type_id,
         held,
-        bool(variant is not None and (variant.is_array or isinstance(held, list))),
+        is_array,
     )
 
 
@@ -90,6 +95,11 @@ def from_asyncua(subscription_id: int, message: Any) -> Notification:
     for part in parts:
         if isinstance(part, ua.StatusChangeNotification):
             notification.status_change = int(part.Status.value)
+        elif isinstance(part, ua.EventNotificationList):
+            notification.events += [
+                (int(event.ClientHandle), [field.Value for field in event.EventFields or []])
+                for event in part.Events or []
+            ]
         elif isinstance(part, ua.DataChangeNotification):
             rows = [_fields(item) for item in part.MonitoredItems or []]
             notification.items_count += len(rows)

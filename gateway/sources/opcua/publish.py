@@ -78,7 +78,7 @@ class PublishLoop:
         if int(message.SequenceNumber) != sequence:
             return False
         notification = from_asyncua(subscription.id, message)
-        if notification.items_count:
+        if notification.items_count or notification.events:
             await self._hand_over(subscription, notification)
         else:
             self.acknowledge(subscription.id, sequence)
@@ -179,7 +179,7 @@ class PublishLoop:
         if notification.is_keep_alive:
             return
         subscription.next_sequence = following(notification.sequence_number)
-        if notification.items_count:
+        if notification.items_count or notification.events:
             await self._hand_over(subscription, notification)
         else:
             self.acknowledge(subscription.id, notification.sequence_number)

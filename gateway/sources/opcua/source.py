@@ -8,8 +8,8 @@ loss ledger with its range. A node that fails faults its own tag and is tried ag
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -29,8 +29,10 @@ from gateway.sources.opcua import subscribe
 from gateway.sources.opcua.access import Access, Pki, target_of
 from gateway.sources.opcua.convert import TagColumns, to_batch
 from gateway.sources.opcua.decode import Notification
-from gateway.sources.opcua.discover import FoundTag, discover
+from gateway.sources.opcua.discover import FoundTag, IndexedTag, discover, register_splits
+from gateway.sources.opcua.explorer import Explorer, short_session
 from gateway.sources.opcua.publish import Arrived, PublishLoop
+from gateway.sources.opcua.selection import Selection
 from gateway.sources.opcua.session import Session, SessionToken, open_session
 from gateway.sources.opcua.subscribe import Subscription
 from runtime.clock import Clock
@@ -41,7 +43,6 @@ RETRY_TROUBLES_S_MAX = 600.0
 _OVERFLOW_MASK = np.uint32(0x0480)
 """Info type DataValue with the overflow bit: OPC 10000-4, 7.39.1."""
 NEVER_MONITORED = -1
-IndexedTag = tuple[int, FoundTag]
 
 
 class OpcUaSource:
@@ -55,7 +56,9 @@ class OpcUaSource:
         self._token = SessionToken(directory / f"{config.name}.session")
         self._loop: PublishLoop | None = None
         self._taken_over = False
+        self._selection = Selection(config, directory / f"{config.name}.selection", clock)
         self._clock = clock
+        self.explorer = Explorer(self._selection, partial(short_session, self._access), clock)
         self._tags = TagColumns()
         self._groups = {group.name: group for group in config.groups}
         self._known: dict[str, Subscription] = {}  # by group: what the server may still hold
@@ -90,6 +93,7 @@ class OpcUaSource:
             last_value_s=self._last_value_s,
             troubles=troubles[:100],
             troubles_count=len(troubles),
+            pending=self._selection.pending,
         )
 
     async def write(self, address: str, value: object) -> None:  # noqa: ARG002 - the seam's
@@ -102,6 +106,7 @@ class OpcUaSource:
         try:
             async with open_session(self._access, self._token) as session:
                 self._sessions_count += 1
+                self.explorer.attach(session)
                 await self._collect(session, port)
         except (SourceError, OSError, TimeoutError, UaError) as error:
             raise self._lost(error) from error
@@ -111,6 +116,7 @@ class OpcUaSource:
                 raise
             raise self._lost(expected) from group
         finally:
+            self.explorer.attach(None)
             if self._state.state in {"connecting", "up"}:
                 self._say("waiting", "an unexpected error, see the log")
 
@@ -126,7 +132,7 @@ class OpcUaSource:
 
     async def _collect(self, session: Session, port: SourcePort) -> None:
         self._seen_before_us = self._stored_before_us(port)
-        discovery = await discover(session, self._config)
+        discovery = await discover(session, self._config, self._selection, self._clock)
         indexes = self._register(discovery.found, port.register)
         tags = list(zip(indexes, discovery.found, strict=True))
         self._unfound = discovery.troubles
@@ -163,6 +169,7 @@ class OpcUaSource:
                 for index, tag in zip(indexes, found, strict=True)
             ]
         )
+        register_splits(self._tags, indexes, found)
         more = len(self._tags.kind) - len(self._seen_us)
         before_us = np.full(more, self._seen_before_us, dtype=np.int64)
         self._seen_us = np.append(self._seen_us, before_us)
@@ -198,7 +205,7 @@ class OpcUaSource:
         """
         known = self._known or self._remembered(port.marks())
         monitored = self._monitored or port.marks().get("monitored", 0)
-        if not known or monitored != _fingerprint(tags, self._refused):
+        if not known or monitored != subscribe.fingerprint(tags, self._refused):
             return False
         subscriptions = list(known.values())
         held: list[list[int]] | None = [[] for _ in subscriptions]
@@ -244,15 +251,16 @@ class OpcUaSource:
             await subscribe.delete(session, [s.id for s in left.values()])
         self._known, self._monitored, self._held_by = {}, NEVER_MONITORED, 0
         self._refused = []
-        for name, members in _by_group(tags).items():
+        for name, members in subscribe.by_group(tags).items():
             group = self._groups[name]
             subscription = await subscribe.create_subscription(session, group)
             loop.add(subscription)
             if not self._known:
                 tasks.start_soon(loop.run)
+                await subscribe.watch_model(session, subscription)
             self._known[name] = subscription
             self._refused += await subscribe.monitor(session, subscription, group, members)
-        self._monitored, self._held_by = _fingerprint(tags, self._refused), session.key
+        self._monitored, self._held_by = subscribe.fingerprint(tags, self._refused), session.key
 
     async def _mend_troubles(
         self, session: Session, port: SourcePort, tags: list[IndexedTag]
@@ -264,32 +272,35 @@ class OpcUaSource:
         """
         pause_s = RETRY_TROUBLES_S
         while True:
-            await self._clock.sleep_s(pause_s)
+            is_due = await self._selection.pause(session, pause_s)
             in_trouble = len(self._troubles())
             refused = {t.address for t in self._refused}
             again = [item for item in tags if item[1].spec.address in refused]
-            if self._unfound:
+            if self._unfound or is_due:
                 new = await self._found_since(session, port, tags)
                 tags += new
                 again += new
             if again:
                 await self._monitor_more(session, again)
-                self._monitored = _fingerprint(tags, self._refused)
+                self._monitored = subscribe.fingerprint(tags, self._refused)
             is_better = len(self._troubles()) < in_trouble
             pause_s = RETRY_TROUBLES_S if is_better else min(2 * pause_s, RETRY_TROUBLES_S_MAX)
 
     async def _found_since(
-        self, session: Session, port: SourcePort, tags: Sequence[IndexedTag]
+        self, session: Session, port: SourcePort, tags: list[IndexedTag]
     ) -> list[IndexedTag]:
-        discovery = await discover(session, self._config)
+        known = [tag for _, tag in tags]
+        discovery = await discover(session, self._config, self._selection, self._clock, known)
         self._unfound = discovery.troubles
-        known = {tag.spec.address for _, tag in tags}
-        found = [tag for tag in discovery.found if tag.spec.address not in known]
-        return list(zip(self._register(found, port.add), found, strict=True))
+        if gone := discovery.gone(tags):
+            tags[:] = [item for item in tags if item[0] not in gone]
+            port.register([tag.spec for _, tag in tags])
+            self._tags.forget(gone)
+        return list(zip(self._register(discovery.found, port.add), discovery.found, strict=True))
 
     async def _monitor_more(self, session: Session, tags: Sequence[IndexedTag]) -> None:
         self._refused = []
-        for name, members in _by_group(tags).items():
+        for name, members in subscribe.by_group(tags).items():
             subscription = self._known.get(name)
             if subscription is not None:
                 self._refused += await subscribe.monitor(
@@ -302,6 +313,7 @@ class OpcUaSource:
         ) -> None:
             batch, misfits = to_batch(notification.segments, self._tags, self._clock.wall_us())
             self._values_count += notification.items_count
+            self._selection.note_events(notification.events)
             self._last_value_s = self._clock.monotonic_s()
             if len(misfits):
                 port.drop("type_changed", len(misfits))
@@ -380,18 +392,3 @@ class OpcUaSource:
     def _say(self, state: SourceState, reason: str = "", notices: Sequence[str] = ()) -> None:
         end = self._config.endpoint
         self._state = SourceReport(state=state, endpoint=end, reason=reason, notices=list(notices))
-
-
-def _by_group(tags: Sequence[IndexedTag]) -> dict[str, list[IndexedTag]]:
-    """Sort tags into groups, those of one data type together: notifications come in runs then."""
-    groups: dict[str, list[IndexedTag]] = {}
-    for item in sorted(tags, key=lambda item: (item[1].spec.data_type, item[0])):
-        groups.setdefault(item[1].group, []).append(item)
-    return groups
-
-
-def _fingerprint(tags: Sequence[IndexedTag], refused: Sequence[TagTrouble]) -> int:
-    """Return a number that stands for the tags that are monitored, the same in every process."""
-    without = {trouble.address for trouble in refused}
-    monitored = (f"{tag.group}:{index}" for index, tag in tags if tag.spec.address not in without)
-    return zlib.crc32(",".join(sorted(monitored)).encode()) or 1

@@ -8,6 +8,7 @@ process, can be taken over (TransferSubscriptions) and what the server still hol
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +19,8 @@ from asyncua.ua.uaerrors import UaError
 from contract.config import GroupConfig
 from gateway.errors import SourceError
 from gateway.sources.base import TagTrouble
-from gateway.sources.opcua.discover import FoundTag
+from gateway.sources.opcua.discover import FoundTag, IndexedTag
+from gateway.sources.opcua.selection import model_change_item
 from gateway.sources.opcua.session import Session
 
 ITEMS_PER_CALL = 500
@@ -80,6 +82,21 @@ async def call(session: Session, request: Any, response_type: type) -> Any:
         name = type(request).__name__.removesuffix("Request")
         raise SourceError(f"{name} failed: {type(error).__name__} {error}") from error
     return response
+
+
+async def watch_model(session: Session, subscription: Subscription) -> None:
+    """Have the server report changes of its model, where it can; one that cannot is polled."""
+    for filtered in (True, False):
+        request = ua.CreateMonitoredItemsRequest()
+        request.Parameters.SubscriptionId = subscription.id
+        request.Parameters.TimestampsToReturn = ua.TimestampsToReturn.Neither
+        request.Parameters.ItemsToCreate = [model_change_item(filtered=filtered)]
+        try:
+            response = await call(session, request, ua.CreateMonitoredItemsResponse)
+        except SourceError:
+            continue
+        if response.Results and response.Results[0].StatusCode.is_good():
+            return
 
 
 async def monitor(
@@ -165,3 +182,22 @@ async def delete(session: Session, subscription_ids: Sequence[int]) -> None:
 def following(sequence: int) -> int:
     """Return the notification sequence number after this one: it wraps to 1, never 0."""
     return 1 if sequence >= 0xFFFFFFFF else sequence + 1
+
+
+def by_group(tags: Sequence[IndexedTag]) -> dict[str, list[IndexedTag]]:
+    """Sort what is monitored into groups, those of one data type together.
+
+    So notifications come in runs of one shape.
+    """
+    groups: dict[str, list[IndexedTag]] = {}
+    for item in sorted(tags, key=lambda item: (item[1].spec.data_type, item[0])):
+        if item[1].is_monitored:
+            groups.setdefault(item[1].group, []).append(item)
+    return groups
+
+
+def fingerprint(tags: Sequence[IndexedTag], refused: Sequence[TagTrouble]) -> int:
+    """Return a number that stands for the tags that are monitored, the same in every process."""
+    without = {trouble.address for trouble in refused}
+    monitored = (f"{tag.group}:{index}" for index, tag in tags if tag.spec.address not in without)
+    return zlib.crc32(",".join(sorted(monitored)).encode()) or 1

@@ -122,6 +122,8 @@ def as_text(value: Any) -> str:
         return readable(value.Name or "")
     if isinstance(value, ua.NodeId):
         return readable(value.to_string())
+    if isinstance(value, ua.XmlElement):
+        return readable(value.Value or "")
     return readable(str(value))
 
 

@@ -3,13 +3,15 @@
 import itertools
 import struct
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import numpy as np
 from asyncua import ua
 from asyncua.ua.ua_binary import struct_to_binary
 from hypothesis import strategies as st
 
-from gateway.sources.opcua.types import EPOCH_TICKS
+from gateway.sources.opcua.types import EPOCH_TICKS, hold
+from gateway.sources.opcua.varied import HELD_TYPES
 from tests.contract.batches import SPECIAL_BITS
 
 VT = ua.VariantType
@@ -56,7 +58,18 @@ SLOW = {
     VT.Guid: st.uuids(),
     VT.StatusCode: st.integers(0, 2**32 - 1).map(ua.StatusCode),
     VT.LocalizedText: TEXTS.map(ua.LocalizedText),
-    VT.NodeId: st.text("ab", min_size=1, max_size=3).map(lambda s: ua.NodeId(s, 2)),
+    VT.NodeId: st.one_of(
+        st.text("ab", min_size=1, max_size=3).map(lambda s: ua.NodeId(s, 2)),
+        st.tuples(st.sampled_from([0, 255, 256, 70_000]), st.sampled_from([0, 3, 300])).map(
+            lambda pair: ua.NodeId(*pair)
+        ),
+        st.uuids().map(lambda guid: ua.NodeId(guid, 1)),
+    ),
+    VT.ExpandedNodeId: st.sampled_from(
+        [ua.ExpandedNodeId(5, 1), ua.ExpandedNodeId("x", 1, NamespaceUri="urn:a")]
+    ),
+    VT.QualifiedName: TEXTS.map(lambda text: ua.QualifiedName(text, 3)),
+    VT.XmlElement: TEXTS.map(ua.XmlElement),
 }
 
 
@@ -159,17 +172,25 @@ def comparable(type_id, value):
     """A value so that equal means bit-equal, whichever decoder it came from."""
     if isinstance(value, datetime):
         return (value - WIN_EPOCH) // timedelta(microseconds=1)
-    if type_id == 13:
-        return int(value) // 10
+    if isinstance(value, list):
+        return [comparable(type_id, v) for v in value]
     if isinstance(value, np.generic):
         value = value.item()
+    if type_id in HELD_TYPES:
+        return hold(type_id, value, is_array=False)[1]
+    return _of_type(type_id, value)
+
+
+def _of_type(type_id, value):
+    if type_id == 13:
+        return int(value) // 10
+    if type_id == 14 and isinstance(value, bytes):
+        return UUID(bytes_le=value)
     if type_id in {10, 11} and isinstance(value, float):
         return struct.pack("<d", value)
     if type_id == 1 and isinstance(value, (bool, int)):
         return bool(value)
-    if isinstance(value, list):
-        return [comparable(type_id, v) for v in value]
-    return value
+    return value.value if isinstance(value, ua.StatusCode) else value
 
 
 def expected_rows(drawn):

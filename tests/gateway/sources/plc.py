@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import logging
+import tempfile
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import anyio
 from asyncua import ua
@@ -12,7 +14,10 @@ from asyncua.ua.attribute_ids import AttributeIds
 
 from contract.config import GroupConfig, OpcUaSourceConfig, SecurityConfig
 from gateway.errors import SourceError
+from gateway.sources.opcua.access import Access, Pki, target_of
+from gateway.sources.opcua.explorer import short_session
 from plant.ports import free_port
+from runtime.clock import SystemClock
 from tests.contract.batches import rows_of
 
 URI = "urn:test:plc"
@@ -220,6 +225,16 @@ def config(endpoint, *, tags=(), rules=(), **changed):
         "rules": list(rules),
     }
     return OpcUaSourceConfig(**fields | changed)
+
+
+def access_of(wanted):
+    """What it takes to reach an unsecured server."""
+    return Access(target_of(wanted), Pki(Path(tempfile.gettempdir()) / "unused", SystemClock()))
+
+
+def opened(wanted):
+    """A session of its own at the server that a configuration names."""
+    return short_session(access_of(wanted))
 
 
 async def until(condition):

@@ -91,6 +91,14 @@ SCALAR_CASES = [
     (VT.LocalizedText, ua.LocalizedText("läuft", "de"), ValueKind.TEXT, DataType.STRING, "läuft"),
     (VT.QualifiedName, ua.QualifiedName("Name", 2), ValueKind.TEXT, DataType.STRING, "Name"),
     (VT.NodeId, ua.NodeId("Press", 2), ValueKind.TEXT, DataType.STRING, "ns=2;s=Press"),
+    (
+        VT.ExpandedNodeId,
+        ua.ExpandedNodeId(70_000, 2),
+        ValueKind.TEXT,
+        DataType.STRING,
+        "ns=2;i=70000",
+    ),
+    (VT.XmlElement, ua.XmlElement("<a/>"), ValueKind.TEXT, DataType.STRING, "<a/>"),
 ]
 
 
@@ -186,6 +194,27 @@ def test_text_that_is_not_utf8_is_stored_readable(way):
     batch, _ = convert([(way, VT.String, [value], PLAIN)], tags(kind))
     stored = decode_batch(encode_batch(batch)).columns[0].value[0]
     assert (unpack_array(data_type, stored)[0] if way == "array" else stored) == "K\ufffdhlung"
+
+
+@pytest.mark.parametrize("vtype", [VT.String, VT.LocalizedText, VT.QualifiedName, VT.ByteString])
+def test_text_and_bytes_without_a_value_keep_their_neighbours_order(vtype):
+    made = {
+        VT.String: ["a", None, "b"],
+        VT.LocalizedText: [ua.LocalizedText("a", "de"), ua.LocalizedText(None), None],
+        VT.QualifiedName: [ua.QualifiedName("a"), ua.QualifiedName(None), None],
+        VT.ByteString: [b"a", None, b"b"],
+    }[vtype]
+    values = [v for v in made if v is not None or vtype in {VT.String, VT.ByteString}]
+    kind = KIND_OF[data_type_of(vtype.value, is_array=False)]
+    batch, left_out = convert([("slow", vtype, values, PLAIN)], tags(*[kind] * 5))
+    assert not len(left_out)
+    held = {tag: value for _, tag, _, _, value in rows_of(batch)}
+    if vtype is VT.String:
+        assert held == {0: "a", 1: None, 2: "b"}
+    elif vtype is VT.ByteString:
+        assert held == {0: b"a", 1: b"", 2: b"b"}
+    else:
+        assert held == {0: "a", 1: ""}
 
 
 def test_no_value_is_a_sample_with_its_status():

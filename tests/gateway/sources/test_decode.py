@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gateway.sources.opcua import decode
 from gateway.sources.opcua.decode import DecodeError, NotFastError, decode_publish_response
 from gateway.sources.opcua.fallback import decode_item, from_asyncua
+from gateway.sources.opcua.shapes import SCALARS
 from tests.gateway.sources.notifications import (
     VT,
     data_value,
@@ -266,7 +267,7 @@ def test_the_numbers_written_here_are_asyncuas():
     assert decode._DATA_CHANGE[:4] == four_byte.pack(
         1, 0, ids.DataChangeNotification_Encoding_DefaultBinary
     )
-    assert {t.value for t in VT if t.value in decode._SCALARS} == set(decode._SCALARS)
+    assert {t.value for t in VT if t.value in SCALARS} == set(SCALARS)
 
 
 def test_a_buffer_of_asyncua_says_where_it_stands():

@@ -30,6 +30,7 @@ class MadeUpView:
             i: LiveValue(index=i, value=float(i), status=0, time_us=1) for i in range(10)
         }
         self.asked = []
+        self.explorers = {}
         self._asked_event = anyio.Event()
         self.big = ""
 
@@ -141,6 +142,9 @@ class MadeUpView:
                 broker=BrokerConfig(url="mqtt://127.0.0.1", username="u", password=SECRET),
             ),
         )
+
+    def explorer(self, source):
+        return self.explorers.get(source)
 
     def metrics_text(self):
         return "factoryplus_read_total 3\n"

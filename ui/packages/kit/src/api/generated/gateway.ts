@@ -159,6 +159,109 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/sources/{source}/browse": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Browse */
+        get: operations["ApiSourcesBrowseBrowse"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sources/{source}/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Search */
+        get: operations["ApiSourcesSearchSearch"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sources/{source}/peek": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Peek */
+        post: operations["ApiSourcesPeekPeek"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sources/{source}/changes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ReadChanges */
+        get: operations["ApiSourcesChangesReadChanges"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sources/{source}/changes/apply": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** ApplyChanges */
+        post: operations["ApiSourcesChangesApplyApplyChanges"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sources/{source}/selection.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ExportSelection */
+        get: operations["ApiSourcesSelectionCsvExportSelection"];
+        put?: never;
+        /** ImportSelection */
+        post: operations["ApiSourcesSelectionCsvImportSelection"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/opcua/check": {
         parameters: {
             query?: never;
@@ -333,6 +436,10 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** ApplyChanges */
+        ApplyChanges: {
+            id: string;
+        };
         /** AuditedCommand */
         AuditedCommand: {
             /** @default 0 */
@@ -390,6 +497,10 @@ export interface components {
             own: components["schemas"]["OwnReport"];
             certificates: components["schemas"]["ListedCertificate"][];
             revocations: components["schemas"]["ListedRevocations"][];
+        };
+        /** Changes */
+        Changes: {
+            pending: components["schemas"]["PendingChanges"] | null;
         };
         /** CheckBody */
         CheckBody: {
@@ -519,6 +630,19 @@ export interface components {
             /** @default 0 */
             rss_bytes: number;
         };
+        /** ImportReport */
+        ImportReport: {
+            ok: boolean;
+            added: number;
+            changed: number;
+            removed: number;
+            unchanged: number;
+            faults: components["schemas"]["LineFault"][];
+            /** @default false */
+            nodes_checked: boolean;
+            /** @default  */
+            document: string;
+        };
         /** Imported */
         Imported: {
             found: string;
@@ -538,6 +662,15 @@ export interface components {
             write_errors: number;
             /** @default  */
             last_error: string;
+        };
+        /** LineFault */
+        LineFault: {
+            line: number;
+            column: string;
+            code: string;
+            message: string;
+            /** @default  */
+            remedy: string;
         };
         /** ListedCertificate */
         ListedCertificate: {
@@ -571,6 +704,55 @@ export interface components {
             /** @default  */
             detail: string;
         };
+        /** NodePage */
+        NodePage: {
+            nodes: components["schemas"]["NodeView"][];
+            /** @default  */
+            continuation: string;
+            /** @default true */
+            complete: boolean;
+            /** @default  */
+            reason: string;
+            /** @default 0 */
+            looked_at: number;
+            /** @default false */
+            live: boolean;
+        };
+        /** NodeView */
+        NodeView: {
+            node: string;
+            name: string;
+            display_name: string;
+            /** @enum {string} */
+            kind: "object" | "variable";
+            /** @default  */
+            type_definition: string;
+            /** @default  */
+            data_type: string;
+            /** @default  */
+            tag_type: string;
+            dimensions?: number[];
+            labels?: {
+                [key: string]: string;
+            };
+            /** @default  */
+            unit: string;
+            low?: number | null;
+            high?: number | null;
+            /** @default  */
+            description: string;
+            /** @default false */
+            readable: boolean;
+            /** @default false */
+            writable: boolean;
+            members?: string[];
+            /** @default 0 */
+            members_count: number;
+            /** @default  */
+            trouble: string;
+            /** @default  */
+            path: string;
+        };
         /** Offer */
         Offer: {
             url: string;
@@ -587,6 +769,34 @@ export interface components {
             current: components["schemas"]["CertificateFacts"];
             next: components["schemas"]["CertificateFacts"] | null;
             notice: string;
+        };
+        /** Peek */
+        Peek: {
+            nodes: string[];
+        };
+        /** PeekAnswer */
+        PeekAnswer: {
+            values: components["schemas"]["PeekValue"][];
+        };
+        /** PeekValue */
+        PeekValue: {
+            node: string;
+            value: number | boolean | string | null;
+            type: string;
+            status: number;
+            status_name: string;
+            source_time_us: number | null;
+            server_time_us: number | null;
+        };
+        /** PendingChanges */
+        PendingChanges: {
+            id: string;
+            new_count: number;
+            gone_count: number;
+            renamed_count: number;
+            new: string[];
+            gone: string[];
+            renamed: string[];
         };
         /** Removed */
         Removed: {
@@ -699,6 +909,7 @@ export interface components {
             last_value_age_s?: number | null;
             /** @default 0 */
             sessions: number;
+            pending?: components["schemas"]["PendingChanges"] | null;
             faults?: components["schemas"]["TagFault"][];
         };
         /** Strip */
@@ -1091,6 +1302,286 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ConfigVerdict"];
+                };
+            };
+        };
+    };
+    ApiSourcesBrowseBrowse: {
+        parameters: {
+            query?: {
+                node?: string;
+                continuation?: string;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                source: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodePage"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        status_code: number;
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                    };
+                };
+            };
+        };
+    };
+    ApiSourcesSearchSearch: {
+        parameters: {
+            query: {
+                text: string;
+                node?: string;
+                continuation?: string;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                source: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodePage"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        status_code: number;
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                    };
+                };
+            };
+        };
+    };
+    ApiSourcesPeekPeek: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                source: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Peek"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PeekAnswer"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        status_code: number;
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                    };
+                };
+            };
+        };
+    };
+    ApiSourcesChangesReadChanges: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                source: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Changes"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        status_code: number;
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                    };
+                };
+            };
+        };
+    };
+    ApiSourcesChangesApplyApplyChanges: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                source: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ApplyChanges"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Changes"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        status_code: number;
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                    };
+                };
+            };
+        };
+    };
+    ApiSourcesSelectionCsvExportSelection: {
+        parameters: {
+            query?: {
+                found?: boolean;
+            };
+            header?: never;
+            path: {
+                source: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": string;
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        status_code: number;
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                    };
+                };
+            };
+        };
+    };
+    ApiSourcesSelectionCsvImportSelection: {
+        parameters: {
+            query?: {
+                dry_run?: boolean;
+            };
+            header?: never;
+            path: {
+                source: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImportReport"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        status_code: number;
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                    };
                 };
             };
         };
