@@ -35,12 +35,12 @@ unit: setup-test
 lane-parts:
 	@echo "== tests of the parts"
 	$(PYTEST) tests --ignore=tests/browser --ignore=tests/system --ignore=tests/faults
-	@echo "== pages in a browser"
-	$(PYTEST) tests/browser
 
 lane-real:
 	@echo "== real processes: system and faults"
 	$(PYTEST) tests/system tests/faults
+	@echo "== pages in a browser"
+	$(PYTEST) tests/browser
 
 fuzz: setup-demo
 	$(UV) run --frozen --all-extras --group fuzz python tests/sparkplug_b/fuzz.py --seconds 60 $(ARGS)

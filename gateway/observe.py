@@ -86,6 +86,7 @@ class RunningGateway:
         self._sorted_generation = -1
         self._unanswered_since: dict[str, float] = {}
         self._since: dict[str, tuple[StateWord, int]] = {}
+        self._kinds = {s.name: str(type(s).__struct_config__.tag) for s in parts.config.sources}
         parts.intake.listeners.append(self._count)
 
     def _count(self, row: Committed) -> None:
@@ -159,7 +160,7 @@ class RunningGateway:
     def _source(self, source: Source, report: SourceReport, now_s: float) -> SourceStatus:
         return SourceStatus(
             name=source.name,
-            kind="opcua",
+            kind=self._kinds[source.name],
             endpoint=report.endpoint,
             state=report.state,
             reason=report.reason,
