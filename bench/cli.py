@@ -18,6 +18,7 @@ from bench.hub import HubLoad, run_hub
 from bench.outage import Outage, OutageLoad, run_outage
 from bench.path import run_path
 from bench.processes import HarnessError
+from bench.recover import RecoverLoad, Restarts, run_recover
 from bench.results import Figures, progress, publish
 from bench.rig import Load
 from bench.start import StartLoad, run_start
@@ -28,6 +29,8 @@ FlatLoad = Annotated[Load, Parameter(name="*")]
 FlatOutageLoad = Annotated[OutageLoad, Parameter(name="*")]
 FlatStartLoad = Annotated[StartLoad, Parameter(name="*")]
 FlatCodecLoad = Annotated[CodecLoad, Parameter(name="*")]
+FlatRecoverLoad = Annotated[RecoverLoad, Parameter(name="*")]
+FlatRestarts = Annotated[Restarts, Parameter(name="*")]
 FlatHubLoad = Annotated[HubLoad, Parameter(name="*")]
 FlatDecodeLoad = Annotated[DecodeLoad, Parameter(name="*")]
 FlatBrowseLoad = Annotated[BrowseLoad, Parameter(name="*")]
@@ -101,6 +104,22 @@ def start(
         report: the result.
     """
     _measure("start", report, lambda dir_: run_start(load, dir_))
+
+
+@app.command
+def recover(
+    load: FlatRecoverLoad = RecoverLoad(),  # noqa: B008 -- frozen
+    restarts: FlatRestarts = Restarts(),  # noqa: B008 -- frozen
+    report: FlatReport = Report(),
+) -> None:
+    """Kill the plant again and again, and measure how soon data flows after it is back.
+
+    Args:
+        load: the load.
+        restarts: the fault.
+        report: the result.
+    """
+    _measure("recover", report, lambda dir_: run_recover(load, restarts, dir_))
 
 
 @app.command

@@ -4,7 +4,8 @@ Bytes: one Arrow IPC stream, zstd, one record batch per value kind. Its schema h
 ``tag`` uint32, ``time_us`` int64, ``status`` uint32, ``kind`` uint8, then one nullable value
 column per kind present (``double`` float64, ``int`` int64, ``uint`` uint64, ``text`` utf8,
 ``bytes`` binary); in each record batch the value columns of other kinds are null. So a row can be
-read straight into a table. The page is docs/formats/batch.md.
+read straight into a table. A batch that was read from a device's history says so in the schema's
+metadata (``origin`` = ``history``). The page is docs/formats/batch.md.
 
 Limits: ``SAMPLES_MAX`` samples and ``PAYLOAD_BYTES_MAX`` bytes a batch; a breach is a BatchError.
 """
@@ -28,6 +29,7 @@ from contract.sample import NUMPY_TYPE, SampleBatch, SampleColumns, ValueKind
 SAMPLES_MAX = 1_000_000
 PAYLOAD_BYTES_MAX = 64 * 1024 * 1024
 HASH_BYTES = 32
+_ORIGIN, _HISTORY = b"origin", b"history"
 _END = b"\xff\xff\xff\xff\0\0\0\0"  # Arrow's end-of-stream marker
 FIRST_HASH = bytes(HASH_BYTES)
 """The hash before the first row of an epoch."""
@@ -62,7 +64,8 @@ def encode_batch(batch: SampleBatch) -> bytes:
     present = [c.kind for c in parts if c.kind is not ValueKind.NULL]
     schema = Schema(
         [Field(name, arrow, nullable=False) for name, arrow, _ in _FIXED_COLUMNS]
-        + [Field(VALUE_COLUMN[k], _ARROW_TYPE[k], nullable=True) for k in present]
+        + [Field(VALUE_COLUMN[k], _ARROW_TYPE[k], nullable=True) for k in present],
+        metadata={_ORIGIN: _HISTORY} if batch.is_historical else None,
     )
     records = [_record(columns, present, schema) for columns in parts]
     out = BytesIO()
@@ -107,7 +110,7 @@ def decode_batch(payload: bytes) -> SampleBatch:
         raise BatchError("the stream has no end: it is cut short")
     check_framing(payload)
     try:
-        columns = _record_batches(payload)
+        columns, is_historical = _record_batches(payload)
     except (BatchError, KeyboardInterrupt, SystemExit):
         raise
     # arro3 answers bad bytes with types of its own and of Python's, a panic (BaseException) too
@@ -116,19 +119,21 @@ def decode_batch(payload: bytes) -> SampleBatch:
     kinds = [c.kind for c in columns]
     if len(set(kinds)) != len(kinds):
         raise BatchError("two record batches of one value kind")
-    return SampleBatch(tuple(sorted(columns, key=lambda c: c.kind)))
+    return SampleBatch(tuple(sorted(columns, key=lambda c: c.kind)), is_historical=is_historical)
 
 
-def _record_batches(payload: bytes) -> list[SampleColumns]:
+def _record_batches(payload: bytes) -> tuple[list[SampleColumns], bool]:
     columns: list[SampleColumns] = []
     total = 0
-    for record in read_ipc_stream(BytesIO(payload)):
+    reader = read_ipc_stream(BytesIO(payload))
+    is_historical = reader.schema.metadata.get(_ORIGIN) == _HISTORY
+    for record in reader:
         total += record.num_rows
         if total > SAMPLES_MAX:
             raise BatchError(f"batch has over {SAMPLES_MAX} samples")
         if record.num_rows:
             columns.append(_columns(record))
-    return columns
+    return columns, is_historical
 
 
 def _columns(record: RecordBatch) -> SampleColumns:

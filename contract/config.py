@@ -13,12 +13,12 @@ import msgspec
 from msgspec import Meta
 
 from contract.config_factoryplus import FactoryPlusConfig
+from contract.config_group import GroupConfig, GroupDeadband, PacingConfig
 from contract.config_id import Id
 from contract.config_modbus import ModbusGroupConfig, ModbusSourceConfig, ModbusTagConfig
 from contract.config_mqtt import MqttSourceConfig, MqttTagConfig
 from contract.config_opcua import (
     Deadband,
-    GroupConfig,
     OpcUaSourceConfig,
     RuleConfig,
     Scale,
@@ -35,6 +35,7 @@ __all__ = [
     "GatewayConfig",
     "GatewayIdentity",
     "GroupConfig",
+    "GroupDeadband",
     "HubConfig",
     "Id",
     "JournalConfig",
@@ -44,6 +45,7 @@ __all__ = [
     "MqttSourceConfig",
     "MqttTagConfig",
     "OpcUaSourceConfig",
+    "PacingConfig",
     "RuleConfig",
     "Scale",
     "SecurityConfig",

@@ -151,6 +151,7 @@ def _whole(path: str, source: SourceConfig) -> SourceParts:
         user_certificate_file=source.user_certificate_file,
         user_key_file=source.user_key_file,
         groups=list(enumerate(source.groups)),
+        endpoints=source.endpoints,
         group_names={g.name for g in source.groups},
         tags=list(enumerate(source.tags)),
         rules=list(enumerate(source.rules)),
@@ -175,6 +176,7 @@ def _partial(path: str, item: object) -> SourceParts:
         password=_text(item.get("password")),
         user_certificate_file=_text(item.get("user_certificate_file")),
         user_key_file=_text(item.get("user_key_file")),
+        endpoints=_entries_of_text(item.get("endpoints")),
         groups=_entries(raw_groups, GroupConfig),
         group_names=_names(raw_groups),
         tags=tags,
@@ -192,6 +194,10 @@ def _names(raw_groups: object) -> set[str] | None:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def _entries_of_text(raw: object) -> list[str]:
+    return [e for e in raw if isinstance(e, str)] if isinstance(raw, list) else []
 
 
 def _entries(raw: object, wanted: type[T]) -> list[tuple[int, T]]:

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from contract.config_group import IntervalMs
 from contract.config_id import Id
-from contract.config_opcua import Deadband, IntervalMs, Scale
+from contract.config_opcua import Deadband, Scale
 
 ModbusTable = Literal["coil", "discrete_input", "input_register", "holding_register"]
 ModbusType = Literal[

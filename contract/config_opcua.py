@@ -7,10 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from contract.config_group import GroupConfig, PacingConfig
 from contract.config_id import Id
-
-IntervalMs = Annotated[int, Meta(ge=10, le=3_600_000)]
-
 
 PolicyName = Literal[
     "None",
@@ -58,15 +56,6 @@ class ReverseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     host: Annotated[str, Meta(min_length=1, max_length=255)] = "0.0.0.0"  # noqa: S104 - it is meant
     port: Annotated[int, Meta(ge=1, le=65_535)]
     server_uri: Annotated[str, Meta(min_length=1, max_length=1024)]
-
-
-class GroupConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A subscription: how often the server samples and publishes, and what it queues per tag."""
-
-    name: Annotated[str, Meta(min_length=1, max_length=64)]
-    sampling_interval_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 1000
-    publishing_interval_ms: IntervalMs = 1000
-    queue_size: Annotated[int, Meta(ge=1, le=10_000)] = 10
 
 
 class Deadband(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -145,7 +134,14 @@ class OpcUaSourceConfig(
     tag_field="kind",
     tag="opcua",
 ):
-    """An OPC UA server and what to read from it."""
+    """An OPC UA server and what to read from it.
+
+    Attributes:
+        endpoints: further servers of a redundant set: the one with the highest ServiceLevel is
+            read, and left when it falls or is lost.
+        pacing: how gently tags are subscribed.
+        fill_gaps: read what was missed from the server's history, where it keeps one.
+    """
 
     name: Id
     endpoint: Annotated[str, Meta(min_length=1, max_length=512)]
@@ -160,4 +156,9 @@ class OpcUaSourceConfig(
     rules: Annotated[list[RuleConfig], Meta(max_length=1000)] = []
     tags_max: Annotated[int, Meta(ge=1, le=500_000)] = 50_000
     rescan_interval_s: Annotated[int, Meta(ge=0, le=604_800)] = 600
+    endpoints: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=512)]], Meta(max_length=8)
+    ] = []
+    pacing: PacingConfig = PacingConfig()
+    fill_gaps: bool = True
     enabled: bool = True

@@ -29,6 +29,7 @@ from contract.config_factoryplus_rules import (
     uns_faults,
     without_sparkplug,
 )
+from contract.config_group import group_faults
 from contract.config_names import (
     fault_of_id,
     fault_of_metric,
@@ -65,6 +66,7 @@ class SourceParts:
     password: str | None = None
     user_certificate_file: str | None = None
     user_key_file: str | None = None
+    endpoints: list[str] = field(default_factory=list)
     groups: list[tuple[int, GroupConfig]] = field(default_factory=list)
     group_names: set[str] | None = None
     tags: list[tuple[int, TagConfig]] = field(default_factory=list)
@@ -146,6 +148,10 @@ def _check_source(source: SourceParts) -> Iterator[Fault]:
     if source.endpoint is not None:
         path = joined(source.path, "endpoint")
         yield from _given(fault_of_url(source.endpoint, path, ("opc.tcp",)))
+    for index, endpoint in enumerate(source.endpoints):
+        yield from _given(fault_of_url(endpoint, f"{source.path}.endpoints[{index}]", ("opc.tcp",)))
+    for index, group in source.groups:
+        yield from group_faults(group, f"{source.path}.groups[{index}]")
     if source.security is not None:
         login = Login(
             username=source.username,

@@ -104,9 +104,16 @@ class SampleColumns:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SampleBatch:
-    """Samples that travel together: at most one ``SampleColumns`` per kind, in order of kind."""
+    """Samples that travel together: at most one ``SampleColumns`` per kind, in order of kind.
+
+    Attributes:
+        columns: by kind.
+        is_historical: read from a device's own history to fill a gap: older than what its tags
+            reported since. Never mixed with live samples in one batch.
+    """
 
     columns: tuple[SampleColumns, ...]
+    is_historical: bool = False
 
     def __len__(self) -> int:
         """Count the samples over all kinds."""
@@ -147,13 +154,19 @@ def columns_of(
 
 
 def concatenate(batches: Iterable[SampleBatch]) -> SampleBatch:
-    """Join batches in order: one ``SampleColumns`` per kind, per-tag order kept."""
+    """Join batches in order: one ``SampleColumns`` per kind, per-tag order kept.
+
+    Historical only when all of them are.
+    """
     parts: dict[ValueKind, list[SampleColumns]] = {}
+    is_live = False
     for batch in batches:
+        is_live = is_live or not batch.is_historical
         for columns in batch.columns:
             if len(columns):
                 parts.setdefault(columns.kind, []).append(columns)
-    return SampleBatch(tuple(_join(kind, parts[kind]) for kind in sorted(parts)))
+    joined = tuple(_join(kind, parts[kind]) for kind in sorted(parts))
+    return SampleBatch(joined, is_historical=bool(joined) and not is_live)
 
 
 def in_turns(batch: SampleBatch) -> list[SampleBatch]:

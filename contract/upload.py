@@ -33,7 +33,14 @@ LossReason = Literal[
     "type_changed",  # a value did not fit the tag's data type
     "row_damaged",  # a journal row failed its hash or did not decode
     "poll_missed",  # read cycles of a polled group that did not happen in time
+    "source_time_jump",  # a tag's source time went backwards, or far into the future
+    "revised",  # the server samples, publishes or queues less than was asked for
+    "filled_from_history",  # no loss: closes an entry whose samples came from the server's history
 ]
+
+
+NO_LOSS: frozenset[LossReason] = frozenset({"source_time_jump", "revised", "filled_from_history"})
+"""Reasons of entries that are worth knowing, but for which no sample is missing."""
 
 
 class TagDefinition(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +76,9 @@ class TagDefinition(msgspec.Struct, frozen=True, kw_only=True):
 class Loss(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of the loss ledger: what is missing, when, and why.
 
+    Entries are only ever appended. One whose samples were found after all is closed by a later
+    one: that names it in ``closes``, and says in ``tag``, range and ``count`` what was filled.
+
     Attributes:
         id: number of the entry within the journal epoch, from 1 without gaps.
         reason: why; see ``LossReason``.
@@ -81,6 +91,8 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True):
         last_sequence: last such row.
         recorded_time_us: when the gateway wrote the entry.
         detail: for people.
+        closes: the id of the entry that this one closes: for its ``tag``, or whole where that is
+            None.
     """
 
     id: int
@@ -94,6 +106,7 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True):
     last_sequence: int | None = None
     recorded_time_us: int
     detail: str = ""
+    closes: int | None = None
 
 
 class UploadRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -27,7 +27,9 @@ from gateway.flow.alerts import GatewayAlerts
 from gateway.flow.command_audit import CommandAudit
 from gateway.flow.commands import CommandDesk
 from gateway.flow.drive import drive_sink, drive_source
-from gateway.flow.intake import Intake
+from gateway.flow.held import HeldSamples
+from gateway.flow.intake import FUTURE_US, Intake
+from gateway.flow.ledger import OpenLosses
 from gateway.flow.liveness import SourceLiveness
 from gateway.flow.outlet import JournalOutlet, JournalSide
 from gateway.flow.port import IntakePort
@@ -63,6 +65,7 @@ from runtime.tls import client_context
 VERSION = version("factoryplus")
 HUB_BACKLOG_RATE = 1_000_000.0
 RESTORE_ROWS = 200
+LEDGER_RESTORED = 20_000
 SINK_BACKOFF_S_MAX = 5.0
 STOP_COMMIT_S = 10.0
 STOP_SINKS_S = 3.0
@@ -91,6 +94,7 @@ class Gateway:
         self.tags.activate_known(source.name for source in self.config.sources)
         self.reader = JournalReader(self._journal_dir, self.journal.epoch)
         self._web_reader = JournalReader(self._journal_dir, self.journal.epoch)
+        self._history_reader = HeldSamples(JournalReader(self._journal_dir, self.journal.epoch))
         self.rows = RowIndex()
         self.outlets: dict[str, JournalOutlet] = {}
         self.intake = self._make_intake()
@@ -148,15 +152,17 @@ class Gateway:
             rows = self.reader.rows(after + 1, head, bytes_max=16_000_000, rows_max=RESTORE_ROWS)
             if not rows:
                 break
-            for row in rows:
-                self.last.restore(row.batch())
+            for batch in (row.batch() for row in rows):
+                if not batch.is_historical:
+                    self.last.restore(batch)
             after = rows[-1].sequence
         self.last.grow(len(self.tags.definitions))
         for definition in self.tags.definitions:
             time_us = int(self.last.time_us[definition.index])
             held = self.intake.last_time_us.get(definition.source, 0)
-            if time_us > held:
+            if held < time_us <= self.clock.wall_us() + FUTURE_US:
                 self.intake.last_time_us[definition.source] = time_us
+        self.intake.open_losses = OpenLosses(reversed(self.reader.newest_losses(LEDGER_RESTORED)))
         for sequence, committed_us, samples, rows_count in self.journal.outline():
             self.rows.record(sequence, committed_us, samples, rows_count)
 
@@ -321,7 +327,9 @@ class Gateway:
         await supervise("commands", self.commands.run, self.clock, self._backoff(5.0))
 
     async def _run_source(self, source: Source) -> None:
-        port = IntakePort(source.name, self.intake, self.tags, self.liveness)
+        port = IntakePort(
+            source.name, self.intake, self.tags, self.liveness, held=self._history_reader
+        )
         drive = partial(drive_source, source, port, self.clock, self._backoff(30.0))
         await supervise(f"source {source.name}", drive, self.clock, self._backoff(60.0))
 
@@ -370,6 +378,7 @@ class Gateway:
             logger().error("journal.cursors_not_kept", error=str(error))
         self.reader.close()
         self._web_reader.close()
+        self._history_reader.close()
         self.journal.close()
         self.auth.close()
         self.commands.close()

@@ -178,6 +178,9 @@ class RunningGateway:
                 TagFault(tag=t.tag, address=t.address, code=t.code, message=t.message)
                 for t in report.troubles
             ],
+            groups=report.groups,
+            losses_open=report.open_losses_count,
+            filled=report.filled_count,
         )
 
     def _sink(self, name: str, report: SinkReport, now_s: float) -> SinkStatus:

@@ -3,6 +3,9 @@
 A hole is *explained* when a ledger entry names the whole of it (``first_sequence`` to
 ``last_sequence``); else it is *unexplained*. ``complete_to`` passes explained holes, because
 nothing more will come for them; it stops before the first unexplained one.
+
+A ledger entry is *filled* once another one closes it: its samples came after all, from the
+history of the machine's own server. What was closed for one tag is still lost for the others.
 """
 
 from __future__ import annotations
@@ -12,13 +15,16 @@ from typing import Literal
 
 import msgspec
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from central.database import Database
 from central.ingest.state import EpochState
 from central.ingest.tables import Epoch, LossRow, TagIndex
 from central.ingest.watermarks import Watermarks
-from contract.upload import SequenceRange
+from contract.upload import NO_LOSS, SequenceRange
 
+_IDS_AT_ONCE = 500
 RangeWord = Literal["complete", "pending", "incomplete"]
 
 
@@ -63,7 +69,14 @@ class EpochCompleteness(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LossInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A ledger entry of a gateway; ``tag_id`` is the hub's."""
+    """A ledger entry of a gateway.
+
+    Attributes:
+        tag_id: the hub's; None when it concerns all tags of the source.
+        closes: the entry that this one closes, for its tag, or whole where that is None.
+        is_filled: closed whole: nothing is missing any more.
+        filled_count: samples that were filled from the server's history, for one tag or all.
+    """
 
     epoch: str
     id: int
@@ -77,6 +90,9 @@ class LossInfo(msgspec.Struct, frozen=True, kw_only=True):
     last_sequence: int | None
     recorded_time_us: int
     detail: str
+    closes: int | None = None
+    is_filled: bool = False
+    filled_count: int = 0
 
 
 class Completeness:
@@ -107,7 +123,12 @@ class Completeness:
                 .order_by(LossRow.recorded_time_us.desc(), LossRow.id.desc())
                 .limit(limit)
             )
-            return [_loss_info(loss, epoch, tag_id) for loss, epoch, tag_id in rows]
+            found = [(loss, epoch, tag_id) for loss, epoch, tag_id in rows]
+            closings = await _closings(session, [loss for loss, *_ in found])
+        return [
+            _loss_info(loss, epoch, tag_id, closings.get((loss.epoch_id, loss.id), ()))
+            for loss, epoch, tag_id in found
+        ]
 
     async def of_range(
         self, gateway: int, tag_id: int, start_us: int, end_us: int
@@ -125,6 +146,20 @@ class Completeness:
         return ("complete" if reached_us >= end_us else "pending"), 0
 
     async def _lost_in(self, gateway: int, tag_id: int, start_us: int, end_us: int) -> int:
+        closing, of_tag = aliased(LossRow), aliased(TagIndex)
+        is_closed = (
+            select(closing.id)
+            .outerjoin(
+                of_tag,
+                (of_tag.epoch_id == closing.epoch_id) & (of_tag.index == closing.tag_index),
+            )
+            .where(
+                closing.epoch_id == LossRow.epoch_id,
+                closing.closes == LossRow.id,
+                closing.tag_index.is_(None) | (of_tag.tag_id == tag_id),
+            )
+            .exists()
+        )
         async with self._database.reading() as session:
             rows = await session.execute(
                 select(LossRow.epoch_id, LossRow.id)
@@ -138,6 +173,8 @@ class Completeness:
                     LossRow.first_time_us < end_us,
                     LossRow.last_time_us >= start_us,
                     LossRow.tag_index.is_(None) | (TagIndex.tag_id == tag_id),
+                    LossRow.reason.not_in(NO_LOSS),
+                    ~is_closed,
                 )
             )
             return len(rows.all())
@@ -196,7 +233,31 @@ def _reason(hole: SequenceRange, losses: Sequence[tuple[SequenceRange, str]]) ->
     return reason if covered_to >= hole.last else None
 
 
-def _loss_info(loss: LossRow, epoch: str, tag_id: int | None) -> LossInfo:
+async def _closings(
+    session: AsyncSession, losses: Sequence[LossRow]
+) -> dict[tuple[int, int], list[LossRow]]:
+    """Return the entries that close some of these, by the (epoch, id) that they close."""
+    ids: dict[int, list[int]] = {}
+    for loss in losses:
+        ids.setdefault(loss.epoch_id, []).append(loss.id)
+    found: dict[tuple[int, int], list[LossRow]] = {}
+    for epoch_id, numbers in ids.items():
+        for start in range(0, len(numbers), _IDS_AT_ONCE):
+            rows = await session.scalars(
+                select(LossRow).where(
+                    LossRow.epoch_id == epoch_id,
+                    LossRow.closes.in_(numbers[start : start + _IDS_AT_ONCE]),
+                )
+            )
+            for row in rows:
+                if row.closes is not None:
+                    found.setdefault((epoch_id, row.closes), []).append(row)
+    return found
+
+
+def _loss_info(
+    loss: LossRow, epoch: str, tag_id: int | None, closings: Sequence[LossRow]
+) -> LossInfo:
     return LossInfo(
         epoch=epoch,
         id=loss.id,
@@ -210,4 +271,7 @@ def _loss_info(loss: LossRow, epoch: str, tag_id: int | None) -> LossInfo:
         last_sequence=loss.last_sequence,
         recorded_time_us=loss.recorded_time_us,
         detail=loss.detail,
+        closes=loss.closes,
+        is_filled=any(c.tag_index is None or c.tag_index == loss.tag_index for c in closings),
+        filled_count=sum(c.count or 0 for c in closings),
     )

@@ -221,4 +221,5 @@ def _loss_row(epoch_id: int, loss: Loss) -> LossRow:
         last_sequence=loss.last_sequence,
         recorded_time_us=loss.recorded_time_us,
         detail=loss.detail,
+        closes=loss.closes,
     )

@@ -109,7 +109,8 @@ class EpochState:
             del self._previous[first]
         self._previous.pop(last + 1, None)
         self._hashes[last] = last_hash
-        self._times[last] = last_time_us
+        # a row that was filled from history is older than the rows before it
+        self._times[last] = max(last_time_us, self._times.get(first - 1, last_time_us))
         self.last_time_us = max(self.last_time_us, last_time_us)
         for kept in (self._hashes, self._times):
             if len(kept) > HASHES_KEPT:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Float, ForeignKey, Integer, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from central.database import Base
@@ -60,6 +60,7 @@ class LossRow(Base):
     """An entry of a gateway's loss ledger, as ``contract.upload.Loss``."""
 
     __tablename__ = "losses"
+    __table_args__ = (Index("ix_losses_closes", "epoch_id", "closes"),)
 
     epoch_id: Mapped[int] = mapped_column(ForeignKey("epochs.id"), primary_key=True)
     id: Mapped[int] = mapped_column("loss_id", Integer, primary_key=True, autoincrement=False)
@@ -73,6 +74,7 @@ class LossRow(Base):
     last_sequence: Mapped[int | None] = mapped_column(BigInteger)
     recorded_time_us: Mapped[int] = mapped_column(BigInteger)
     detail: Mapped[str] = mapped_column(Text)
+    closes: Mapped[int | None] = mapped_column(Integer)
 
 
 class Fork(Base):

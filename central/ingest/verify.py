@@ -115,6 +115,8 @@ def _check_numbering(upload: Upload) -> None:
     for at, loss in enumerate(upload.losses):
         if loss.id != upload.losses[0].id + at or not 0 < loss.id < 2**31:
             raise UploadMalformedError(f"losses[{at}]", "loss ids follow one another, from 1")
+        if loss.closes is not None and not 0 < loss.closes < loss.id:
+            raise UploadMalformedError(f"losses[{at}]", "an entry closes one before it")
         numbers = (
             loss.first_time_us,
             loss.last_time_us,

@@ -1,6 +1,8 @@
 """From sources into the journal: bounded intake, group commit, and who is told.
 
-``put`` waits while ``SAMPLES_MAX`` samples are waiting: that is the back-pressure. Texts and byte
+``put`` waits while ``SAMPLES_MAX`` samples are waiting: that is the back-pressure. What was read
+from a device's history has a way of its own beside it (``put_history``, one batch at a time): rows
+of their own, which neither report by exception nor the last values see. Texts and byte
 strings weigh more than one (``BYTES_PER_SAMPLE``), so memory and rows are bounded in bytes too. One
 task takes all that arrived, at most once per commit interval, and hands it to one worker thread:
 pipeline, encoding, fsync. Only then are sources told (they acknowledge to their servers) and sinks.
@@ -23,7 +25,7 @@ import anyio.to_thread
 from contract.sample import SampleBatch, concatenate
 from contract.upload import LossReason, TagDefinition
 from gateway.errors import JournalError
-from gateway.flow.ledger import LossNote, PendingLosses, number
+from gateway.flow.ledger import LossNote, OpenLosses, PendingLosses, number
 from gateway.flow.relief import Relief
 from gateway.journal.cursors import Cursor
 from gateway.journal.log import Journal, RowHead, Transaction
@@ -41,6 +43,8 @@ IDLE_FLUSH_S = 5.0
 SNAPSHOT_S = 60.0
 ATTEMPTS_MAX = 3
 """A commit that ends the task so often is given up: one bad value must not stop all others."""
+FUTURE_US = 86_400_000_000
+"""A source time this far ahead of our clock is wrong: no gap begins or ends there."""
 SAY_AGAIN_S = 60.0
 """A loss of the same kind is logged this often; the ledger has them all."""
 
@@ -54,6 +58,7 @@ class Arrival:
     marks: Sequence[Mark]
     stored: Callable[[], None]
     weight: int = 0
+    notes: Sequence[LossNote] = ()  # entered in the ledger in the same commit
 
 
 @dataclass(slots=True)
@@ -116,6 +121,7 @@ class Intake:
         self._waiting_weight = 0
         self._arrived = anyio.Event()
         self._space = anyio.Event()
+        self._history: deque[Arrival] = deque()
         self._deadbands: list[tuple[int, float]] = []
         self._losses = PendingLosses()
         self._said_s: dict[tuple[str, str], float] = {}
@@ -129,6 +135,7 @@ class Intake:
         self.counters = IntakeCounters()
         self.marks: dict[tuple[str, str], int] = journal.marks()
         self.last_time_us: dict[str, int] = {}
+        self.open_losses = OpenLosses()
 
     # -- what sources and sinks call ------------------------------------------------------------
 
@@ -144,9 +151,34 @@ class Intake:
         self.counters.in_flight += count
         self._arrived.set()
 
+    async def put_history(self, arrival: Arrival) -> None:
+        """Store a batch of historical samples, and its notes, in one commit; return when durable.
+
+        It may be empty: then the marks and notes are what is stored.
+        """
+        assert arrival.batch.is_historical or not len(arrival.batch)
+        durable = anyio.Event()
+        arrival.stored = durable.set
+        self.counters.read += len(arrival.batch)
+        self.counters.in_flight += len(arrival.batch)
+        self._history.append(arrival)
+        self._arrived.set()
+        try:
+            await durable.wait()
+        finally:
+            if arrival in self._history:
+                # the source's session ended first: nothing of it is stored, nor noted in marks
+                self._history.remove(arrival)
+                self.counters.read -= len(arrival.batch)
+                self.counters.in_flight -= len(arrival.batch)
+
     def set_deadbands(self, deadbands: list[tuple[int, float]]) -> None:
         """Set deadbands of tags; they hold from the next batch on."""
         self._deadbands.extend(deadbands)
+
+    def last_value(self, tag: int) -> object:
+        """Return a tag's last reported value as its kind holds it; None where there is none."""
+        return self._last.value(tag) if tag < len(self._last.kind) else None
 
     def drop(self, reason: LossReason, count: int) -> None:
         """Count values that were read and cannot be stored."""
@@ -186,6 +218,9 @@ class Intake:
             self._held = self._held or self._prepare()
             if self._held is not None:
                 await self._commit(self._held, backoff)
+            if self._history:
+                self._held = self._prepare_history()
+                await self._commit(self._held, backoff)
             if self._stopping and not self._waiting:
                 return
 
@@ -214,6 +249,15 @@ class Intake:
         self._cursors = {}
         deadbands, self._deadbands = self._deadbands, []
         return _Prepared(arrivals, transaction, deadbands, self._losses.take())
+
+    def _prepare_history(self) -> _Prepared:
+        """Take one batch of historical samples: a row of its own, past the pipeline."""
+        arrival = self._history.popleft()
+        if self._history:
+            self._arrived.set()
+        batch = arrival.batch if len(arrival.batch) else None
+        transaction = Transaction(batch=batch, marks=self._new_marks([arrival]))
+        return _Prepared([arrival], transaction, [], list(arrival.notes), read=len(arrival.batch))
 
     def _new_marks(self, arrivals: list[Arrival]) -> dict[tuple[str, str], int]:
         changed: dict[tuple[str, str], int] = {}
@@ -260,6 +304,7 @@ class Intake:
             self.counters.dropped.get("journal_write_failed", 0) + count
         )
         self.counters.in_flight -= count
+        prepared.notes = [note for note in prepared.notes if note.closes is None]
         prepared.transaction.batch, prepared.transaction.payload = None, b""
         prepared.read = 0
 
@@ -294,6 +339,7 @@ class Intake:
         counters, head = self.counters, prepared.head
         counters.last_error = ""
         transaction = prepared.transaction
+        self.open_losses.take(transaction.losses)
         batch = transaction.batch
         stored = len(batch) if batch is not None else 0
         counters.in_flight -= read
@@ -306,11 +352,19 @@ class Intake:
             for listener in self.listeners:
                 listener(Committed(head, batch, transaction.payload))
         for arrival in prepared.arrivals:
-            if len(arrival.batch):
-                latest_us = arrival.batch.time_range_us()[1]
-                held = self.last_time_us.get(arrival.source, 0)
-                self.last_time_us[arrival.source] = max(held, latest_us)
+            if len(arrival.batch) and not arrival.batch.is_historical:
+                self._note_time(arrival)
             arrival.stored()
+
+    def _note_time(self, arrival: Arrival) -> None:
+        """Remember how far a source is: by its times up to about now, a wrong clock's left out."""
+        latest_us = arrival.batch.time_range_us()[1]
+        limit_us = self._clock.wall_us() + FUTURE_US
+        if latest_us > limit_us:
+            times_us = (c.time_us[c.time_us <= limit_us] for c in arrival.batch.columns)
+            latest_us = max((int(t.max()) for t in times_us if len(t)), default=0)
+        held_us = self.last_time_us.get(arrival.source, 0)
+        self.last_time_us[arrival.source] = max(held_us, latest_us)
 
     @property
     def filtered_by_reason(self) -> dict[str, int]:

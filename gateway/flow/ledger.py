@@ -1,12 +1,23 @@
-"""Losses on their way to the journal's ledger. Pure; entries of one kind in one commit merge."""
+"""Losses on their way to the journal's ledger, and those in it that can still be filled. Pure.
+
+Entries of one kind in one commit merge; a closing one never does.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from contract.upload import Loss, LossReason
 
 ENTRIES_MAX = 10_000
+OPEN_MAX = 2_000
+"""Open entries and fillings of one source that are remembered for healing: the newest."""
+FILLABLE: frozenset[LossReason] = frozenset(
+    {"gateway_down", "session_gap", "server_overflow", "missed_notification", "poll_missed"}
+)
+"""Losses before the gateway: the server's history can have what is missing."""
 
 
 class LossNote(msgspec.Struct, kw_only=True):
@@ -21,6 +32,7 @@ class LossNote(msgspec.Struct, kw_only=True):
     first_sequence: int | None = None
     last_sequence: int | None = None
     detail: str = ""
+    closes: int | None = None
 
     def merge(self, other: LossNote) -> None:
         """Take another note of the same kind in: the range widens, the counts add up."""
@@ -81,6 +93,39 @@ def number(notes: list[LossNote], last_id: int, now_us: int) -> list[Loss]:
             last_sequence=note.last_sequence,
             recorded_time_us=now_us,
             detail=note.detail,
+            closes=note.closes,
         )
         for offset, note in enumerate(notes)
     ]
+
+
+class OpenLosses:
+    """What of the ledger can still be filled, and what was, by source; fed with each commit."""
+
+    def __init__(self, ledger: Iterable[Loss] = ()) -> None:
+        self._open: dict[str, dict[int, Loss]] = {}
+        self._filled: dict[str, list[Loss]] = {}
+        self.take(ledger)
+
+    def take(self, losses: Iterable[Loss]) -> None:
+        """Take new entries in, oldest first."""
+        for loss in losses:
+            if loss.closes is not None:
+                filled = self._filled.setdefault(loss.source, [])
+                filled.append(loss)
+                del filled[:-OPEN_MAX]
+                if loss.tag is None:
+                    self._open.get(loss.source, {}).pop(loss.closes, None)
+            elif loss.reason in FILLABLE and loss.source:
+                held = self._open.setdefault(loss.source, {})
+                held[loss.id] = loss
+                if len(held) > OPEN_MAX:
+                    del held[next(iter(held))]
+
+    def open(self, source: str) -> list[Loss]:
+        """Return a source's entries that are not closed whole, oldest first."""
+        return list(self._open.get(source, {}).values())
+
+    def filled(self, source: str) -> Sequence[Loss]:
+        """Return a source's closing entries, oldest first."""
+        return self._filled.get(source, ())

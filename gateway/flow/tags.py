@@ -58,8 +58,9 @@ class TagTable:
         indexes = [self._index(source, spec) for spec in specs]
         self.writable |= _writable(indexes, specs)
         known = set(self.active.get(source, ()))
-        self.active.setdefault(source, []).extend(i for i in indexes if i not in known)
-        self.generation += 1
+        new = [i for i in indexes if i not in known]
+        self.active.setdefault(source, []).extend(new)
+        self.generation += bool(new)
         return indexes
 
     def _index(self, source: str, spec: TagSpec) -> int:

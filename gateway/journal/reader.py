@@ -7,7 +7,7 @@ block and belong to one thread at a time.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,7 @@ _SELECT = (
     "SELECT sequence, hash, samples_count, first_time_us, last_time_us, committed_us, payload"
     " FROM rows "
 )
+_ROWS_AT_ONCE = 50
 _SELECT_RANGE = _SELECT + "WHERE sequence BETWEEN ? AND ? ORDER BY sequence"
 _SELECT_NEWEST = _SELECT + "ORDER BY sequence DESC LIMIT ?"
 
@@ -132,6 +133,52 @@ class JournalReader:
             return [StoredRow(*fields) for fields in self._db.execute(_SELECT_NEWEST, (rows_max,))]
         except sqlite3.Error as error:
             raise JournalError(f"cannot read the newest rows: {error}") from error
+
+    def overlapping(
+        self, times_us: tuple[int, int], committed_us: tuple[int, int]
+    ) -> Iterator[StoredRow]:
+        """Yield rows with source times within a range, of those committed within another.
+
+        Both ends of both are included. Raises JournalError.
+        """
+        at = self._first_committed(committed_us[0])
+        while at is not None:
+            try:
+                # rows PRIMARY KEY range
+                found = self._db.execute(
+                    _SELECT + "WHERE sequence >= ? ORDER BY sequence LIMIT ?", (at, _ROWS_AT_ONCE)
+                ).fetchall()
+            except sqlite3.Error as error:
+                raise JournalError(f"cannot read rows from {at} on: {error}") from error
+            at = None
+            for row in (StoredRow(*fields) for fields in found):
+                if row.committed_us > committed_us[1]:
+                    return
+                at = row.sequence + 1
+                if row.first_time_us <= times_us[1] and row.last_time_us >= times_us[0]:
+                    yield row
+
+    def _first_committed(self, from_us: int) -> int | None:
+        """Find the first row committed at or after a moment: rows stand in order of commits."""
+        try:
+            first, last = self._db.execute(
+                "SELECT min(sequence), max(sequence) FROM rows"
+            ).fetchone()
+            if first is None:
+                return None
+            while first < last:
+                middle = (first + last) // 2
+                # rows PRIMARY KEY; committed_us stands before the payload
+                row = self._db.execute(
+                    "SELECT committed_us FROM rows WHERE sequence = ?", (middle,)
+                ).fetchone()
+                if row is not None and row[0] >= from_us:
+                    last = middle
+                else:
+                    first = middle + 1
+        except sqlite3.Error as error:
+            raise JournalError(f"cannot look for rows by their commit: {error}") from error
+        return int(first)
 
     def samples_between(self, first: int, last: int) -> tuple[int, int | None]:
         """Return the samples in rows ``first`` to ``last``, and when the first was committed."""

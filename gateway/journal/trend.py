@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from contract.sample import NUMPY_TYPE, STATUS_SEVERITY_MASK, SampleBatch
 from gateway.errors import RowDamagedError
-from gateway.journal.reader import JournalReader
+from gateway.journal.reader import JournalReader, StoredRow
 
 ROWS_MAX = 3_000
 BYTES_MAX = 64_000_000
@@ -39,14 +41,27 @@ def trend(
         rows_count += len(rows)
         size += sum(len(row.payload) for row in rows)
         last = first - 1
-        if rows[0].last_time_us < since_us or last == 0:
+        if _reaches(rows, since_us) or last == 0:
             complete = True
             break
     if not times:
         return np.zeros(0, dtype=np.int64), np.zeros(0), complete
     time_us = np.concatenate(times[::-1])
     value = np.concatenate(values[::-1])
+    if (time_us[1:] < time_us[:-1]).any():
+        # what was filled from the server's history stands in later rows
+        order = np.argsort(time_us, kind="stable")
+        time_us, value = time_us[order], value[order]
     return (*_thinned(time_us, value, points_max), complete)
+
+
+def _reaches(rows: Sequence[StoredRow], since_us: int) -> bool:
+    """Tell whether the rows before these are all older than a source time.
+
+    A row that was filled from history says nothing of that: its times are older than its place.
+    """
+    older = (row for row in rows if row.last_time_us < since_us)
+    return any(not row.batch().is_historical for row in older)
 
 
 def _of_tag(

@@ -25,12 +25,12 @@ class ReportByException:
     def __init__(self, last: LastValues) -> None:
         self._last = last
         self._deadband: NDArray[np.float64] = np.zeros(0)
-        self._any_deadband = False
+        self._any_deadband = self._any_always = False
         self.unchanged_count = 0
         self.deadband_count = 0
 
     def set_deadbands(self, deadbands: list[tuple[int, float]]) -> None:
-        """Set (tag index, absolute deadband); 0 reports any change."""
+        """Set (tag index, absolute deadband); 0 reports any change, below 0 every sample."""
         size = max((tag for tag, _ in deadbands), default=-1) + 1
         if size > len(self._deadband):
             self._deadband = np.append(self._deadband, np.zeros(size - len(self._deadband)))
@@ -38,6 +38,7 @@ class ReportByException:
         for tag, width in deadbands:
             self._deadband[tag] = width
         self._any_deadband = bool(self._deadband.any())
+        self._any_always = bool((self._deadband < 0).any())
 
     def filter(self, batch: SampleBatch) -> SampleBatch:
         """Return what has to be reported, and remember it."""
@@ -74,6 +75,8 @@ class ReportByException:
                 count=len(turn),
             )
         report: NDArray[np.bool_] = np.logical_or(changed, moved)
+        if self._any_always:
+            report |= self._deadband[tag] < 0
         self.unchanged_count += len(report) - int(report.sum())
         return report
 

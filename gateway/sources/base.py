@@ -16,9 +16,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from contract.sample import SampleBatch
-from contract.upload import LossReason
+from contract.upload import Loss, LossReason
 from gateway.errors import SourceError
 from sparkplug_b.datatype import DataType
 
@@ -35,7 +37,8 @@ class TagSpec(msgspec.Struct, frozen=True, kw_only=True):
         address: the address in the source, stable over restarts.
         gain: value x gain + offset; 1.0 and 0.0 leave the value as it is.
         offset: see ``gain``.
-        deadband: report a number only when it moved by at least this much; 0 for any change.
+        deadband: report a number only when it moved by at least this much; 0 for any change;
+            below 0 for every sample, changed or not.
         unit: engineering unit or "".
         low: low end of the EU range.
         high: high end of the EU range.
@@ -97,6 +100,39 @@ class PendingChanges(msgspec.Struct, frozen=True, kw_only=True):
     renamed: list[str]
 
 
+class Filling(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a loss was filled from the server's history: closes its entry.
+
+    Attributes:
+        tag: for this tag only; None: the whole entry.
+        count: samples that were missing and are stored now.
+    """
+
+    loss: Loss
+    tag: int | None
+    count: int
+    detail: str = ""
+
+
+class GroupReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A group as it is read: what was asked for, and what the server made of it.
+
+    Attributes:
+        mode: subscribe or poll.
+        items_count: tags in it.
+        requested: by name: ``sampling_interval_ms``, ``publishing_interval_ms``, ``queue_size``.
+        revised: by the same names, the least and the most that the server gives.
+        missed_cycles_count: cycles of a polled group that did not happen in time.
+    """
+
+    name: str
+    mode: str
+    items_count: int = 0
+    requested: dict[str, float] = {}
+    revised: dict[str, list[float]] = {}
+    missed_cycles_count: int = 0
+
+
 class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a source shows of itself.
 
@@ -113,6 +149,9 @@ class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
         troubles: tags that cannot be read (at most 100 listed).
         troubles_count: all of them.
         pending: what the rules find now and nobody has applied; None when there is nothing.
+        groups: how the tags are read.
+        open_losses_count: entries of the ledger that history could still fill.
+        filled_count: samples that were filled from the server's history since the start.
     """
 
     state: SourceState
@@ -128,6 +167,9 @@ class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
     troubles: list[TagTrouble] = []
     troubles_count: int = 0
     pending: PendingChanges | None = None
+    groups: list[GroupReport] = []
+    open_losses_count: int = 0
+    filled_count: int = 0
 
 
 def as_source_error(error: BaseException) -> SourceError:
@@ -200,6 +242,33 @@ class SourcePort(Protocol):
 
     def marks(self) -> dict[str, int]:
         """Return the durable marks of this source."""
+        ...
+
+    def last_value(self, tag: int) -> object:
+        """Return a tag's last reported value as its kind holds it; None where there is none."""
+        ...
+
+    def open_losses(self) -> list[Loss]:
+        """Return this source's ledger entries that history could fill, oldest first."""
+        ...
+
+    def fillings(self) -> Sequence[Loss]:
+        """Return the entries that close others of this source, oldest first."""
+        ...
+
+    async def held(
+        self, loss: Loss, tags: NDArray[np.uint32], first_us: int, last_us: int
+    ) -> tuple[NDArray[np.uint32], NDArray[np.int64]] | None:
+        """Return (tag, source time) of what the journal holds in a part of a loss's range.
+
+        None when that is too much for one look: ask for a shorter range.
+        """
+        ...
+
+    async def put_history(
+        self, batch: SampleBatch, marks: Sequence[Mark], fillings: Sequence[Filling]
+    ) -> None:
+        """Store historical samples, marks and closing entries in one commit; wait for it."""
         ...
 
     def last_stored_time_us(self) -> int | None:

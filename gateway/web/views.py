@@ -14,7 +14,7 @@ import msgspec
 from contract.config import GatewayConfig
 from contract.upload import Loss
 from gateway.flow.command_audit import AuditedCommand
-from gateway.sources.base import PendingChanges
+from gateway.sources.base import GroupReport, PendingChanges
 from gateway.sources.explore import SourceExplorer
 
 StateWord = Literal["OK", "Attention", "Fault", "Off", "Unknown"]
@@ -86,7 +86,13 @@ class JournalStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One source; see ``sources.base.SourceReport``."""
+    """One source; see ``sources.base.SourceReport``.
+
+    Attributes:
+        groups: how its tags are read, as asked for and as the server gives it.
+        losses_open: ledger entries that the server's history could still fill.
+        filled: samples filled from the server's history since the start.
+    """
 
     name: str
     kind: str
@@ -104,6 +110,9 @@ class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
     sessions: int = 0
     pending: PendingChanges | None = None
     faults: list[TagFault] = []
+    groups: list[GroupReport] = []
+    losses_open: int = 0
+    filled: int = 0
 
 
 class TagFault(msgspec.Struct, frozen=True, kw_only=True):

@@ -255,6 +255,45 @@ def test_losses_explain_holes(member: Member, journal: Journal, admin: httpx.Cli
     assert losses[0]["tag_id"] == tag_ids(admin, member.id)["Tag2"]
 
 
+def test_a_loss_that_was_filled_from_history_is_closed_for_the_tag_that_was_filled(
+    member: Member, journal: Journal, admin: httpx.Client
+) -> None:
+    journal.add()
+    row = journal.rows[0]
+    ends = {"first_time_us": row.first_time_us - 1000, "last_time_us": row.last_time_us}
+    entry = {"source": "line1", "recorded_time_us": 9} | ends
+    gap = Loss(id=1, reason="session_gap", **entry)
+    one = Loss(id=2, reason="filled_from_history", tag=2, count=7, closes=1, **entry)
+    rest = Loss(id=3, reason="filled_from_history", count=5, closes=1, **entry)
+    asked = {"start": row.first_time_us / 1000 - 1, "end": row.last_time_us / 1000}
+
+    def words() -> list[str]:
+        ids = tag_ids(admin, member.id)
+        answers = [
+            admin.get(
+                "/api/timeseries/raw", params=asked | {"gateway": member.id, "tag": ids[name]}
+            ).json()
+            for name in ("Tag2", "Tag3")
+        ]
+        return [answer["completeness"]["word"] for answer in answers]
+
+    def listed() -> list[tuple[int, bool, int]]:
+        losses = admin.get(f"/api/gateways/{member.id}/losses").json()["losses"]
+        return sorted((e["id"], e["is_filled"], e["filled_count"]) for e in losses)
+
+    member.receipt(journal.upload(1, 1, tags=True, losses=[gap]))
+    assert words() == ["incomplete", "incomplete"]
+    member.receipt(journal.upload(1, 0, losses=[one]))
+    assert words() == ["complete", "incomplete"]
+    assert listed() == [(1, False, 7), (2, False, 0)]
+    member.receipt(journal.upload(1, 0, losses=[rest]))
+    assert words() == ["complete", "complete"]
+    assert listed() == [(1, True, 12), (2, False, 0), (3, False, 0)]
+    backwards = Loss(id=4, reason="filled_from_history", closes=4, **entry)
+    status, refusal = member.refusal(journal.upload(1, 0, losses=[backwards]))
+    assert (status, refusal.faults[0].path) == (422, "losses[0]")
+
+
 def test_the_lag_is_told(member: Member, journal: Journal, admin: httpx.Client) -> None:
     for _ in range(5):
         journal.add()

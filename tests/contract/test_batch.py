@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from contract import batch as batch_module
 from contract.batch import FIRST_HASH, chain_hash, decode_batch, encode_batch
 from contract.errors import BatchError
-from contract.sample import EMPTY_BATCH, SampleBatch, ValueKind
+from contract.sample import EMPTY_BATCH, SampleBatch, ValueKind, concatenate
 from tests.contract.batches import SPECIAL_BITS, batches, columns, doubles, rows_of
 
 MIXED = SampleBatch(
@@ -213,3 +213,12 @@ def test_the_chain_hash_is_what_the_format_page_says():
     payload = b"payload"
     expected = hashlib.sha256(bytes(32) + EPOCH.encode() + (7).to_bytes(8, "big") + payload)
     assert chain_hash(FIRST_HASH, EPOCH, 7, payload) == expected.digest()
+
+
+@given(batches(), st.booleans())
+@settings(max_examples=20)
+def test_where_a_batch_came_from_is_kept(batch, is_historical):
+    marked = SampleBatch(batch.columns, is_historical=is_historical)
+    assert decode_batch(encode_batch(marked)).is_historical is is_historical
+    assert concatenate([marked, marked]).is_historical is is_historical
+    assert not concatenate([marked, batch]).is_historical

@@ -146,6 +146,25 @@ def test_what_does_not_fit_its_type_is_named_with_its_path(document, code, path)
             "config.out_of_range",
             "sources[0].tags[0].deadband.absolute",
         ),
+        (
+            (*SOURCE, "groups", 0, "deadband"),
+            {"absolute": 1.0, "percent": 5.0},
+            "config.conflict",
+            "sources[0].groups[0].deadband",
+        ),
+        (
+            (*SOURCE, "groups", 0, "deadband"),
+            {},
+            "config.conflict",
+            "sources[0].groups[0].deadband",
+        ),
+        (
+            (*SOURCE, "groups", 0, "deadband"),
+            {"absolute": float("inf")},
+            "config.out_of_range",
+            "sources[0].groups[0].deadband.absolute",
+        ),
+        ((*SOURCE, "endpoints"), ["http://h:1"], "config.bad_url", "sources[0].endpoints[0]"),
         ((*SOURCE, "endpoint"), "http://h:1", "config.bad_url", "sources[0].endpoint"),
         ((*SOURCE, "endpoint"), "opc.tcp://h:99999", "config.bad_url", "sources[0].endpoint"),
         ((*SOURCE, "endpoint"), "opc.tcp:h", "config.bad_url", "sources[0].endpoint"),
@@ -401,3 +420,11 @@ def test_rules_that_differ_in_their_pattern_are_two_rules():
     assert check_config(changed((*SOURCE, "rules"), rules[:2]))
     # escaped backslashes are no back-reference
     assert check_config(changed((*SOURCE, "rules"), [{"group": "fast", "regex": r"a\\1"}]))
+
+
+@pytest.mark.parametrize("other", [{"mode": "poll"}, {"trigger": "status"}])
+def test_a_deadband_that_nobody_could_apply_is_refused(other):
+    group = copy.deepcopy(GOOD["sources"][0]["groups"][0])
+    document = changed((*SOURCE, "groups", 0), group | {"deadband": {"percent": 5}} | other)
+    fault = only_fault(document)
+    assert (fault.code, fault.path) == ("config.conflict", "sources[0].groups[0].deadband")

@@ -16,7 +16,7 @@ import numpy as np
 from bench import counting
 from bench.counting import Ints
 from bench.frames import HEADER, Decoder, Frame, Recording, Values
-from contract.upload import Loss
+from contract.upload import NO_LOSS, Loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +132,10 @@ def _judge(
 
 def _explained(tag: Ints, written_us: Ints, ledger: Sequence[Loss]) -> np.ndarray:
     explained = np.zeros(len(tag), bool)
+    closed = {loss.closes for loss in ledger if loss.closes is not None}
     for loss in ledger:
+        if loss.reason in NO_LOSS or loss.id in closed:
+            continue  # nothing is missing for it, or what was is there now
         covered = (written_us >= loss.first_time_us) & (written_us <= loss.last_time_us)
         # the load rule registers T1, T2, ... in order: tag index n is load tag n + 1
         explained |= covered if loss.tag is None else covered & (tag == loss.tag + 1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -92,9 +93,22 @@ def encode_rows(
     is_historical: bool,
     bytes_max: int = MESSAGE_BYTES_MAX,
 ) -> tuple[list[DeviceData], int]:
-    """Encode rows; see ``encode_batch``."""
-    batch = rows[0].batch if len(rows) == 1 else concatenate(row.batch for row in rows)
-    return encode_batch(batch, places, is_historical=is_historical, bytes_max=bytes_max)
+    """Encode rows; see ``encode_batch``.
+
+    Rows that were filled from a device's history are historical in any lane.
+    """
+    found: list[DeviceData] = []
+    left_out = 0
+    for from_history, run in groupby(rows, key=lambda row: row.batch.is_historical):
+        messages, without = encode_batch(
+            concatenate(row.batch for row in run),
+            places,
+            is_historical=is_historical or from_history,
+            bytes_max=bytes_max,
+        )
+        found += messages
+        left_out += without
+    return found, left_out
 
 
 def encode_batch(

@@ -117,6 +117,8 @@ class UnsSink:
 
     def _take(self, portion: Portion) -> None:
         for row in portion.rows:
+            if row.batch.is_historical:
+                continue  # what was filled from history is older than the last values
             for columns in row.batch.columns:
                 self._waiting.note(columns.tag)
 

@@ -138,6 +138,13 @@ class Access:
         self._pki = pki
         self._doors = doors or Doors()
 
+    def at(self, endpoint: str) -> Access:
+        """Return the access to another server of the same set."""
+        if endpoint == self.target.endpoint:
+            return self
+        target = msgspec.structs.replace(self.target, endpoint=endpoint)
+        return Access(target, self._pki, self._doors)
+
     @asynccontextmanager
     async def reachable(self) -> AsyncIterator[None]:
         """Listen for the server where it is the one that calls; as long as the block runs."""

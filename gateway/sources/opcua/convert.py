@@ -28,6 +28,12 @@ _KIND_OF_SCALAR = {10: ValueKind.DOUBLE, 11: ValueKind.DOUBLE, 9: ValueKind.UINT
 _KIND_OF_HELD = {
     type_id: ValueKind.BYTES if type_id == 15 else ValueKind.TEXT for type_id in HELD_TYPES
 }
+MODEL_HANDLE = 0x7FFFFFFE
+"""Client handle of the item that reports changes of the model; no tag has it.
+
+It is an event item, but node-opcua sends the value of its attribute too when a subscription moves
+to another session; and a handle of 0xFFFFFFFF it would send as 0, which is a tag's.
+"""
 
 
 class TagColumns:
@@ -76,7 +82,7 @@ def to_batch(
         known = arrived.handle < len(tags.kind)
         segment = arrived if known.all() else arrived.rows(known)
         if segment is not arrived:
-            misfits.append(arrived.handle[~known])
+            misfits.append(arrived.handle[~known & (arrived.handle != MODEL_HANDLE)])
         for columns in _columns(segment, now_us):
             fitting, misfit = _fit(columns, tags)
             parts.append(SampleBatch(fitting))

@@ -33,6 +33,8 @@ from runtime.log import logger
 
 OUTSTANDING = 3
 ACKNOWLEDGEMENTS_MAX = 1000
+SILENCE_S = 30.0
+"""The least time without any response after which a session is taken as lost."""
 REPUBLISH_MAX = 1000
 """The most notifications of one gap that are asked for again: servers hold far fewer."""
 _SERVICE_FAULT = b"\x01\x00\x8d\x01"  # FourByte NodeId i=397
@@ -47,19 +49,30 @@ class PublishLoop:
     """Publishing for all subscriptions of one session. ``run`` ends only by an error."""
 
     def __init__(
-        self, session: Session, arrived: Arrived, missed: Missed, silence_s_max: float = 30.0
+        self,
+        session: Session,
+        arrived: Arrived,
+        missed: Missed,
+        silence_s_max: float | None = None,
     ) -> None:
         self._session = session
         self._arrived = arrived
         self._missed = missed
-        self._silence_s_max = silence_s_max
+        self._silence_s_max = SILENCE_S if silence_s_max is None else silence_s_max
         self._subscriptions: dict[int, Subscription] = {}
         self._acknowledge: deque[tuple[int, int]] = deque()
         self.responses_count = 0
+        self._has_subscription = anyio.Event()
         self._waiting: deque[asyncio.Future[Any]] = deque()
+
+    def responses(self) -> dict[int, int]:
+        """Return how many responses came about each subscription."""
+        return {number: s.responses_count for number, s in self._subscriptions.items()}
 
     def add(self, subscription: Subscription) -> None:
         """Publish for a subscription too."""
+        subscription.responses_count = 0
+        self._has_subscription.set()
         self._subscriptions[subscription.id] = subscription
         self._silence_s_max = max(self._silence_s_max, 3 * subscription.keep_alive_s)
 
@@ -97,11 +110,12 @@ class PublishLoop:
                 self.acknowledge(subscription.id, sequence)
 
     async def run(self) -> None:
-        """Publish until the session is lost.
+        """Publish until the session is lost, from the first subscription on.
 
         Raises:
             SourceError: the link is gone, the server is silent, or a subscription is lost.
         """
+        await self._has_subscription.wait()
         try:
             while True:
                 self._send_requests()
@@ -171,6 +185,7 @@ class PublishLoop:
         subscription = self._subscriptions.get(notification.subscription_id)
         if subscription is None:
             return
+        subscription.responses_count += 1
         if notification.status_change is not None:
             raise SourceError(
                 f"the server ended the subscription: status {notification.status_change:#010x}"

@@ -25,6 +25,7 @@ from asyncua import ua
 
 from contract.config import OpcUaSourceConfig, RuleConfig
 from gateway.sources.base import PendingChanges
+from gateway.sources.opcua.convert import MODEL_HANDLE
 from gateway.sources.opcua.evaluate import TOO_MANY, Evaluation
 from gateway.sources.opcua.references import property_path
 from gateway.sources.opcua.requests import Requests
@@ -37,8 +38,6 @@ NAMES_SHOWN = 100
 NODE_VERSION_INTERVAL_S = 60.0
 LOOK_AGAIN_S_MIN = 5.0
 """Between two evaluations: a server that reports changes without end is not browsed without end."""
-MODEL_HANDLE = 0xFFFFFFFF
-"""Client handle of the item that watches for model changes; tag indexes stay far below."""
 _MODEL_EVENTS = frozenset({2132, 2133})
 """BaseModelChange and GeneralModelChange: OPC 10000-3, 9.32."""
 

@@ -19,11 +19,10 @@ from asyncua.ua.uaerrors import UaError
 from contract.config import GroupConfig
 from gateway.errors import SourceError
 from gateway.sources.base import TagTrouble
-from gateway.sources.opcua.discover import FoundTag, IndexedTag
+from gateway.sources.opcua.discover import IndexedTag
 from gateway.sources.opcua.selection import model_change_item
 from gateway.sources.opcua.session import Session
 
-ITEMS_PER_CALL = 500
 KEEP_ALIVE_S = 5.0
 LIFETIME_S = 120.0
 """How long a server keeps a subscription whose client is silent, and what it has not delivered."""
@@ -36,6 +35,7 @@ class Subscription(msgspec.Struct, kw_only=True):
     Attributes:
         next_sequence: the notification sequence number expected next; 0 when it is not known.
         unstored: notifications handed over that are not durable yet.
+        responses_count: publish responses about it, keep-alives too, over this session.
     """
 
     id: int
@@ -44,6 +44,7 @@ class Subscription(msgspec.Struct, kw_only=True):
     keep_alive_s: float
     next_sequence: int = 0
     unstored: set[int] = msgspec.field(default_factory=set)
+    responses_count: int = 0
 
 
 async def create_subscription(session: Session, group: GroupConfig) -> Subscription:
@@ -97,55 +98,6 @@ async def watch_model(session: Session, subscription: Subscription) -> None:
             continue
         if response.Results and response.Results[0].StatusCode.is_good():
             return
-
-
-async def monitor(
-    session: Session,
-    subscription: Subscription,
-    group: GroupConfig,
-    tags: Sequence[tuple[int, FoundTag]],
-) -> list[TagTrouble]:
-    """Create monitored items for (tag index, tag), in the order given; return who was refused.
-
-    Items of one data type stand together, so that notifications come in runs of one shape.
-    """
-    troubles: list[TagTrouble] = []
-    for start in range(0, len(tags), ITEMS_PER_CALL):
-        part = tags[start : start + ITEMS_PER_CALL]
-        parameters = ua.CreateMonitoredItemsParameters()
-        parameters.SubscriptionId = subscription.id
-        parameters.TimestampsToReturn = ua.TimestampsToReturn.Source
-        parameters.ItemsToCreate = [_item(index, tag, group) for index, tag in part]
-        request = ua.CreateMonitoredItemsRequest()
-        request.Parameters = parameters
-        response = await call(session, request, ua.CreateMonitoredItemsResponse)
-        for (_, tag), result in zip(part, response.Results, strict=True):
-            if not result.StatusCode.is_good():
-                troubles.append(_refused(tag, result.StatusCode))
-    return troubles
-
-
-def _item(index: int, tag: FoundTag, group: GroupConfig) -> Any:
-    wanted = ua.ReadValueId()
-    wanted.NodeId = tag.node_id
-    wanted.AttributeId = ua.AttributeIds.Value
-    item = ua.MonitoredItemCreateRequest()
-    item.ItemToMonitor = wanted
-    item.MonitoringMode = ua.MonitoringMode.Reporting
-    item.RequestedParameters.ClientHandle = index
-    item.RequestedParameters.SamplingInterval = float(group.sampling_interval_ms)
-    item.RequestedParameters.QueueSize = group.queue_size
-    item.RequestedParameters.DiscardOldest = True
-    return item
-
-
-def _refused(tag: FoundTag, status: Any) -> TagTrouble:
-    return TagTrouble(
-        tag=tag.spec.name,
-        address=tag.spec.address,
-        code=str(status.name),
-        message=f"the server refuses to monitor this node: {status.name}",
-    )
 
 
 async def transfer(

@@ -7,8 +7,10 @@ import anyio
 
 from contract.config import JournalConfig
 from gateway.errors import JournalError
+from gateway.flow.held import HeldSamples
 from gateway.flow.intake import Arrival, Intake
 from gateway.flow.outlet import JournalOutlet, JournalSide
+from gateway.flow.port import IntakePort
 from gateway.flow.relief import Relief
 from gateway.journal.cursors import Cursor
 from gateway.journal.log import Journal
@@ -58,8 +60,15 @@ class Middle:
         self.intake.set_deadbands([(tag, 0.0) for tag in range(10)])
         self.committed = []
         self.stored = []
+        self._held = None
         self.changed = anyio.Event()
         self.intake.listeners.append(self._listen)
+
+    def port(self, source, tags):
+        """The engine's side of a source."""
+        if self._held is None:
+            self._held = HeldSamples(JournalReader(self.directory, self.journal.epoch))
+        return IntakePort(source, self.intake, tags, held=self._held)
 
     def _listen(self, row):
         self.committed.append(row)

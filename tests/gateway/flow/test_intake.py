@@ -9,7 +9,6 @@ from contract.sample import EMPTY_BATCH, SampleBatch, ValueKind
 from contract.upload import TagDefinition
 from gateway.flow import intake as intake_module
 from gateway.flow.ledger import LossNote
-from gateway.flow.port import IntakePort
 from gateway.flow.tags import TagTable
 from gateway.journal.cursors import Cursor
 from gateway.sources.base import Mark, TagSpec
@@ -211,7 +210,7 @@ async def test_the_last_values_are_kept_now_and_then_as_of_their_row(middle):
 
 async def test_counters_hold_at_every_step_of_a_mixed_load(middle):
     rng = Random(5)  # noqa: S311 - repeatable
-    port = IntakePort("s", middle.intake, TagTable([]))
+    port = middle.port("s", TagTable([]))
 
     async def source(name):
         for turn in range(40):
@@ -273,7 +272,7 @@ async def test_a_cursor_is_kept_with_the_next_commit(middle):
 async def test_a_port_registers_tags_with_their_deadbands_and_knows_what_is_durable(middle):
     tags = TagTable([])
     middle.intake.take_definitions = tags.take_unsaved
-    port = IntakePort("line1", middle.intake, tags)
+    port = middle.port("line1", tags)
     spec = TagSpec(name="t", device="d", data_type=DataType.DOUBLE, address="a", deadband=5.0)
     assert port.register([spec]) == [0]
     assert port.add([TagSpec(name="u", device="d", data_type=DataType.DOUBLE, address="b")]) == [1]
@@ -286,7 +285,7 @@ async def test_a_port_registers_tags_with_their_deadbands_and_knows_what_is_dura
             await stored.wait()
         assert port.last_stored_time_us() == 200
         assert port.marks() == {"m": 1}
-        assert IntakePort("other", middle.intake, tags).marks() == {}
+        assert middle.port("other", tags).marks() == {}
         port.lose("session_gap", 1, 2, tag=1, count=4, detail="why")
         await middle.until(lambda: middle.journal.last_loss_id == 1)
     assert [(row[1], row[2]) for row in rows_of(middle.rows()[0].batch())] == [

@@ -195,3 +195,10 @@ def test_a_batch_of_which_nothing_is_left_has_no_columns(size):
     batch = doubles(*[(0, 1.0)] * size) if size else SampleBatch(())
     by_exception.filter(batch)
     assert len(by_exception.filter(batch)) == 0
+
+
+def test_below_zero_every_sample_is_reported_changed_or_not():
+    by_exception = ReportByException(LastValues())
+    by_exception.set_deadbands([(0, -1.0), (1, 0.0)])
+    by_exception.filter(doubles((0, 1.0), (1, 1.0)))
+    assert [row[1] for row in rows_of(by_exception.filter(doubles((0, 1.0), (1, 1.0))))] == [0]

@@ -254,3 +254,14 @@ def test_places_are_those_of_the_births():
     places = TagPlaces([definition(3, DataType.INT16, device="x")])
     groups = places.groups(np.array([0, 3, 7], dtype=np.uint32))
     assert groups.tolist() == [0xFFFF00, DataType.INT16, 0xFFFF00]
+
+
+def test_a_row_filled_from_history_is_historical_in_the_live_lane_too():
+    live = batch_of([(0, 1_000_000, 0, 1.0)])
+    filled = SampleBatch(live.columns, is_historical=True)
+    messages, left_out = encode_rows(
+        [row(live), row(filled), row(live)], TagPlaces(TAGS), is_historical=False
+    )
+    (metrics,) = read(messages).values()
+    assert left_out == 0
+    assert [bool(metric.is_historical) for metric in metrics] == [False, True, False]

@@ -4,16 +4,20 @@ import asyncio
 import contextlib
 import logging
 import tempfile
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import anyio
+import numpy as np
 from asyncua import ua
 from asyncua.server.server import Server
 from asyncua.ua.attribute_ids import AttributeIds
 
 from contract.config import GroupConfig, OpcUaSourceConfig, SecurityConfig
 from gateway.errors import SourceError
+from gateway.flow import port as port_module
+from gateway.flow.ledger import LossNote, OpenLosses, number
 from gateway.sources.opcua.access import Access, Pki, target_of
 from gateway.sources.opcua.explorer import short_session
 from plant.ports import free_port
@@ -69,7 +73,13 @@ class Plc:
         own = ua.QualifiedName(browse_name or name, self.index)
         is_array = isinstance(value, list)
         variant = ua.Variant(value, vtype, is_array=is_array)
-        return await parent.add_variable(self.node_id(name), own, variant)
+        node = await parent.add_variable(self.node_id(name), own, variant)
+        # before any time that a test writes: source time goes on, it does not jump back
+        first = ua.DataValue(variant, ua.StatusCode(0), SourceTimestamp=EPOCH)
+        await self.server.iserver.aspace.write_attribute_value(
+            node.nodeid, AttributeIds.Value, first
+        )
+        return node
 
     async def write(self, name, value, *, vtype=VT.Double, time_us=1_000_000, status=0):
         stamp = EPOCH + timedelta(microseconds=time_us)
@@ -146,8 +156,13 @@ class Port:
         self.dropped = {}
         self.durable_marks = {}
         self.store = store
+        self.is_up = False
         self.waiting = []
+        self.history = []
+        self.ledger = []
+        self.entries = OpenLosses()
         self._last_us = None
+        self._last_values = {}
 
     def register(self, specs):
         return [self._index(spec) for spec in specs]
@@ -160,6 +175,7 @@ class Port:
         return self.specs.index(spec)
 
     async def put(self, batch, marks, stored):
+        self.up()
         self.batches.append(batch)
         self.waiting.append((batch, marks, stored))
         if self.store:
@@ -171,14 +187,63 @@ class Port:
             self.durable_marks |= {mark.key: mark.position for mark in marks}
             if len(batch):
                 self._last_us = max(self._last_us or 0, batch.time_range_us()[1])
+                self._last_values |= {
+                    int(part.tag[i]): part.value[i]
+                    for part in batch.columns
+                    for i in range(len(part))
+                    if part.value is not None
+                }
             stored()
         self.waiting.clear()
+
+    def last_value(self, tag):
+        return self._last_values.get(tag)
+
+    def open_losses(self):
+        return self.entries.open("line1")
+
+    def fillings(self):
+        return self.entries.filled("line1")
+
+    async def held(self, _loss, tags, first_us, last_us):
+        rows = [
+            (tag, time_us)
+            for batch in self.batches + self.history
+            for _, tag, time_us, *_ in rows_of(batch)
+            if tag in tags and first_us <= time_us <= last_us
+        ]
+        return (
+            np.array([tag for tag, _ in rows], dtype=np.uint32),
+            np.array([time_us for _, time_us in rows], dtype=np.int64),
+        )
+
+    async def put_history(self, batch, marks, fillings):
+        if len(batch):
+            assert batch.is_historical
+            self.history.append(batch)
+        self.durable_marks |= {mark.key: mark.position for mark in marks}
+        for filling in fillings:
+            note = port_module._closing("line1", filling)
+            self._enter(note)
+
+    def _enter(self, note):
+        (loss,) = number([note], len(self.ledger), time.time_ns() // 1000)
+        self.ledger.append(loss)
+        self.entries.take([loss])
 
     def drop(self, reason, count):
         self.dropped[reason] = self.dropped.get(reason, 0) + count
 
     def lose(self, reason, first_time_us, last_time_us, **rest):
         self.losses.append((reason, first_time_us, last_time_us, rest))
+        note = LossNote(
+            reason=reason,
+            source="line1",
+            first_time_us=first_time_us,
+            last_time_us=last_time_us,
+            **rest,
+        )
+        self._enter(note)
 
     def up(self):
         self.is_up = True
@@ -192,13 +257,13 @@ class Port:
     def tag(self, name):
         return next(n for n, spec in enumerate(self.specs) if spec.name == name)
 
-    def rows(self, name):
+    def rows(self, name, batches=None):
         """Samples of a tag by its newest number of that name: (value, time_us, status)."""
         numbers = {n for n, spec in enumerate(self.specs) if spec.name == name}
         return [
             (part.value[i] if part.value is not None else None, int(part.time_us[i]),
              int(part.status[i]))
-            for batch in self.batches
+            for batch in (self.batches if batches is None else batches)
             for part in batch.columns
             for i in range(len(part))
             if int(part.tag[i]) in numbers

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from contract.batch import decode_batch, encode_batch
 from contract.mapping import KIND_OF
 from contract.sample import SampleBatch, ValueKind
-from gateway.sources.opcua.convert import TagColumns, to_batch
+from gateway.sources.opcua.convert import MODEL_HANDLE, TagColumns, to_batch
 from gateway.sources.opcua.decode import Segment, decode_publish_response
 from gateway.sources.opcua.fallback import decode_item
 from gateway.sources.opcua.types import EPOCH_TICKS, data_type_of, hold
@@ -366,3 +366,14 @@ def test_a_value_that_its_own_type_cannot_hold_is_said_so():
         us_1970(0),
     )
     assert SampleBatch(()).columns == ()
+
+
+def test_a_value_of_the_item_that_watches_the_model_is_no_tags_and_no_drop():
+    """node-opcua sends one when a subscription moves to another session."""
+    columns = tags(ValueKind.INT)
+    data = decode_publish_response(
+        publish_response(items_of([("scalar", VT.Byte, [1], PLAIN)])), 0, decode_item
+    ).segments
+    data[0].handle[:] = MODEL_HANDLE
+    batch, left_out = to_batch(data, columns, NOW_US)
+    assert (len(batch), left_out.tolist()) == (0, [])

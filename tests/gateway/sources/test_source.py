@@ -20,6 +20,7 @@ from contract.config import (
 from gateway.errors import SourceError
 from gateway.sources.opcua import publish, transport
 from gateway.sources.opcua import source as source_module
+from gateway.sources.opcua.monitor import Monitor, refused
 from gateway.sources.opcua.source import OpcUaSource
 from plant.ports import free_port
 from runtime.clock import SystemClock
@@ -427,7 +428,8 @@ async def test_after_a_restart_of_the_server_values_flow_again_and_the_gap_is_in
     assert [spec.address for spec in port.specs] == [f"nsu={URI};s=A"]
     gaps = [loss for loss in port.losses if loss[0] == "session_gap"]
     first_value_us = port.rows("A")[2][1]
-    assert {first_us for _, first_us, _, _ in gaps} == {before_us}
+    # a value waits at the server for at most one publishing interval
+    assert {first_us for _, first_us, _, _ in gaps} == {before_us - 20_000}
     assert max(last_us for _, _, last_us, _ in gaps) >= first_value_us
     assert report.sessions_count >= 2
 
@@ -528,19 +530,19 @@ async def test_a_tag_that_the_server_refuses_stays_in_trouble_over_a_lost_connec
     plc, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(source_module, "RETRY_TROUBLES_S", 0.1)
-    monitor = source_module.subscribe.monitor
+    create = Monitor.create
     refusing = True
 
-    async def refuse_one(opened, subscription, group, tags):
+    async def refuse_one(self, subscription, group, tags):
         kept = [item for item in tags if not (refusing and item[1].spec.name == "Shy")]
-        troubles = await monitor(opened, subscription, group, kept) if kept else []
+        made = await create(self, subscription, group, kept)
         shy = [found for _, found in tags if found.spec.name == "Shy"]
         if refusing and shy:
             status = ua.StatusCode(ua.StatusCodes.BadUserAccessDenied)
-            troubles.append(source_module.subscribe._refused(shy[0], status))
-        return troubles
+            made.troubles.append(refused(shy[0], status))
+        return made
 
-    monkeypatch.setattr(source_module.subscribe, "monitor", refuse_one)
+    monkeypatch.setattr(Monitor, "create", refuse_one)
     await plc.variable("Open", 0.0)
     await plc.variable("Shy", 9.0)
     port = Port()

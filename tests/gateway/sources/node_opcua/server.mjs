@@ -9,7 +9,8 @@
 //   accept_clients   (true) trust any client certificate; accept_users the same for user certificates
 //   variables        (10) Double variables ns=1;s=V0, V1, ... in the folder ns=1;s=Plant
 //   period_ms        (0: only by command) every so often each variable goes up by one
-//   history          (false) keep their history; history_values (10000) per variable
+//   history          (false) keep their history, or that of the first so many; history_values (10000) per variable
+//   history_file     keep values and history over its death in this file, and go on from there
 //   capabilities     ServerCapabilities of node-opcua, e.g. {"maxNodesPerRead": 10}
 //   reverse_to       an address to dial with ReverseHello
 // It prints {"ready": {...}} (its own log goes to standard error) and then answers one line of JSON for each on its standard input:
@@ -18,6 +19,7 @@
 //   {"sessions": true}                 the number of sessions
 //   {"stop": true}                     shut down in order
 // It ends when its standard input does.
+import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import * as opcua from "node-opcua";
 
@@ -42,6 +44,7 @@ const {
     period_ms = 0,
     history = false,
     history_values = 10_000,
+    history_file,
     capabilities = {},
     reverse_to,
 } = wish;
@@ -84,20 +87,43 @@ const namespace = space.getOwnNamespace();
 const folder = namespace.addFolder(space.rootFolder.objects, { browseName: "Plant", nodeId: "s=Plant" });
 const nodes = new Map();
 const values = new Map();
+const kept = new Map(); // name: [[value, ms], ...] of former runs
+if (history_file && existsSync(history_file)) {
+    // a kill may have left half a line at the end: that value was told to nobody
+    for (const line of readFileSync(history_file, "utf8").split("\n").slice(0, -1)) {
+        const [time, ...written] = JSON.parse(line);
+        for (const [name, value] of written) kept.set(name, [...(kept.get(name) ?? []), [value, time]]);
+    }
+}
+
+function historian(name, node) {
+    const found = new opcua.VariableHistorian(node, { maxOnlineValues: history_values });
+    for (const [value, time] of kept.get(name) ?? [])
+        found._timeline.push(
+            new opcua.DataValue({
+                value: { dataType: opcua.DataType.Double, value },
+                statusCode: opcua.StatusCodes.Good,
+                sourceTimestamp: new Date(time),
+            }),
+        );
+    return found;
+}
+
 for (let i = 0; i < variables; i++) {
     const name = `V${i}`;
+    const historized = typeof history === "number" ? i < history : history;
     const node = namespace.addVariable({
         componentOf: folder,
         browseName: name,
         nodeId: `s=${name}`,
         dataType: "Double",
-        value: { dataType: opcua.DataType.Double, value: 0 },
-        accessLevel: history ? "CurrentRead | CurrentWrite | HistoryRead" : "CurrentRead | CurrentWrite",
-        userAccessLevel: history ? "CurrentRead | CurrentWrite | HistoryRead" : "CurrentRead | CurrentWrite",
+        value: { dataType: opcua.DataType.Double, value: kept.get(name)?.at(-1)[0] ?? 0 },
+        accessLevel: historized ? "CurrentRead | CurrentWrite | HistoryRead" : "CurrentRead | CurrentWrite",
+        userAccessLevel: historized ? "CurrentRead | CurrentWrite | HistoryRead" : "CurrentRead | CurrentWrite",
     });
-    if (history) space.installHistoricalDataNode(node, { maxOnlineValues: history_values });
+    if (historized) space.installHistoricalDataNode(node, { maxOnlineValues: history_values, historian: historian(name, node) });
     nodes.set(name, node);
-    values.set(name, 0);
+    values.set(name, kept.get(name)?.at(-1)[0] ?? 0);
 }
 
 function set(name, value, time) {
@@ -113,7 +139,9 @@ let last_ms = 0;
 function tick(count) {
     for (let i = 0; i < count; i++) {
         last_ms = Math.max(Date.now(), last_ms + 1); // history wants times that increase
-        for (const [name, value] of values) set(name, value + 1, last_ms);
+        const written = [...values].map(([name, value]) => [name, value + 1]);
+        if (history_file) appendFileSync(history_file, `${JSON.stringify([last_ms, ...written])}\n`);
+        for (const [name, value] of written) set(name, value, last_ms);
     }
     return { value: values.get("V0") ?? null };
 }

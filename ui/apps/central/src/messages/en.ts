@@ -101,6 +101,8 @@ export const en = {
   'losses.range': '{from} to {to}',
   'losses.all': 'all sources',
   'losses.tag': 'tag {id}',
+  'losses.filled': { one: 'filled from history: 1 sample', other: 'filled from history: {count} samples' },
+  'losses.closes': 'closes entry {id}',
   'reason.gateway_down': 'gateway down',
   'reason.session_gap': 'session gap',
   'reason.server_overflow': 'server overflow',
@@ -111,5 +113,9 @@ export const en = {
   'reason.decode_failed': 'decode failed',
   'reason.type_changed': 'type changed',
   'reason.row_damaged': 'row damaged',
+  'reason.poll_missed': 'read cycle missed',
+  'reason.source_time_jump': 'source time jumped',
+  'reason.revised': 'server gives less',
+  'reason.filled_from_history': 'filled from history',
   'signout.failed': 'Signing out failed: the hub did not answer.',
 } as const

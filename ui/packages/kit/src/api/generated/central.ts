@@ -566,6 +566,11 @@ export interface components {
             last_sequence: number | null;
             recorded_time_us: number;
             detail: string;
+            closes?: number | null;
+            /** @default false */
+            is_filled: boolean;
+            /** @default 0 */
+            filled_count: number;
         };
         /** LossesAnswer */
         LossesAnswer: {

@@ -630,6 +630,21 @@ export interface components {
             /** @default 0 */
             rss_bytes: number;
         };
+        /** GroupReport */
+        GroupReport: {
+            name: string;
+            mode: string;
+            /** @default 0 */
+            items_count: number;
+            requested?: {
+                [key: string]: number;
+            };
+            revised?: {
+                [key: string]: number[];
+            };
+            /** @default 0 */
+            missed_cycles_count: number;
+        };
         /** ImportReport */
         ImportReport: {
             ok: boolean;
@@ -691,7 +706,7 @@ export interface components {
         Loss: {
             id: number;
             /** @enum {string} */
-            reason: "gateway_down" | "session_gap" | "server_overflow" | "missed_notification" | "intake_full" | "journal_full" | "journal_write_failed" | "decode_failed" | "type_changed" | "row_damaged" | "poll_missed";
+            reason: "gateway_down" | "session_gap" | "server_overflow" | "missed_notification" | "intake_full" | "journal_full" | "journal_write_failed" | "decode_failed" | "type_changed" | "row_damaged" | "poll_missed" | "source_time_jump" | "revised" | "filled_from_history";
             /** @default  */
             source: string;
             tag?: number | null;
@@ -703,6 +718,7 @@ export interface components {
             recorded_time_us: number;
             /** @default  */
             detail: string;
+            closes?: number | null;
         };
         /** NodePage */
         NodePage: {
@@ -911,6 +927,11 @@ export interface components {
             sessions: number;
             pending?: components["schemas"]["PendingChanges"] | null;
             faults?: components["schemas"]["TagFault"][];
+            groups?: components["schemas"]["GroupReport"][];
+            /** @default 0 */
+            losses_open: number;
+            /** @default 0 */
+            filled: number;
         };
         /** Strip */
         Strip: {
