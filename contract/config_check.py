@@ -30,6 +30,7 @@ from contract.config import (
     SparkplugConfig,
     TagConfig,
 )
+from contract.config_acting import EventConfig, MethodConfig
 from contract.config_factoryplus import FactoryPlusConfig
 from contract.config_rules import TAGS_MAX, Sections, SourceParts, rule_faults
 from contract.config_shape import FAULTS_MAX, convert_part, try_convert
@@ -155,6 +156,8 @@ def _whole(path: str, source: SourceConfig) -> SourceParts:
         group_names={g.name for g in source.groups},
         tags=list(enumerate(source.tags)),
         rules=list(enumerate(source.rules)),
+        methods=list(enumerate(source.methods)),
+        events=list(enumerate(source.events)),
     )
 
 
@@ -181,6 +184,8 @@ def _partial(path: str, item: object) -> SourceParts:
         group_names=_names(raw_groups),
         tags=tags,
         rules=_entries(item.get("rules"), RuleConfig),
+        methods=_entries(item.get("methods"), MethodConfig),
+        events=_entries(item.get("events"), EventConfig),
     )
 
 

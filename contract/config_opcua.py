@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from contract.config_acting import ConditionsConfig, EventConfig, MethodConfig, WriteConfig
 from contract.config_group import GroupConfig, PacingConfig
 from contract.config_id import Id
 
@@ -75,6 +76,7 @@ class TagConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """One tag. Without ``name`` it takes its browse path; without ``device``, the source's name.
 
     ``writable`` puts it on the write allow-list: hosts may command it. What rules find never is.
+    ``write`` limits what may be written.
     ``record`` false: Sparkplug historians are told not to keep it (``is_transient``).
     """
 
@@ -85,6 +87,7 @@ class TagConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     deadband: Deadband | None = None
     scale: Scale | None = None
     writable: bool = False
+    write: WriteConfig | None = None
     record: bool = True
     split: bool = False
 
@@ -141,6 +144,10 @@ class OpcUaSourceConfig(
             read, and left when it falls or is lost.
         pacing: how gently tags are subscribed.
         fill_gaps: read what was missed from the server's history, where it keeps one.
+        methods: those that may be called through the gateway; none by default.
+        conditions: what may be done to alarms.
+        events: streams of events that become tags.
+        profile: name of the PLC profile; detected when left out; ``none``: no profile.
     """
 
     name: Id
@@ -161,4 +168,8 @@ class OpcUaSourceConfig(
     ] = []
     pacing: PacingConfig = PacingConfig()
     fill_gaps: bool = True
+    methods: Annotated[list[MethodConfig], Meta(max_length=1000)] = []
+    conditions: ConditionsConfig = ConditionsConfig()
+    events: Annotated[list[EventConfig], Meta(max_length=100)] = []
+    profile: Id | None = None
     enabled: bool = True

@@ -23,6 +23,13 @@ from contract.config import (
     SparkplugConfig,
     TagConfig,
 )
+from contract.config_acting import (
+    EventConfig,
+    MethodConfig,
+    event_faults,
+    method_faults,
+    write_faults,
+)
 from contract.config_factoryplus import FactoryPlusConfig
 from contract.config_factoryplus_rules import (
     factoryplus_faults,
@@ -73,6 +80,8 @@ class SourceParts:
     rules: list[tuple[int, RuleConfig]] = field(default_factory=list)
     named: list[tuple[int, str | None, str | None]] = field(default_factory=list)
     other: MqttSourceConfig | ModbusSourceConfig | None = None
+    methods: list[tuple[int, MethodConfig]] = field(default_factory=list)
+    events: list[tuple[int, EventConfig]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -140,7 +149,7 @@ def _devices(sources: Sequence[SourceParts]) -> set[str] | None:
     """Return the devices that tags and rules name; None when a source could be read in part."""
     if not all(source.is_whole for source in sources):
         return None
-    named = {device or s.name or "" for s in sources for _, device, _ in s.named}
+    named = {device or s.name or "" for s in sources for _, device, _ in _named(s)}
     return named | {r.device or s.name or "" for s in sources for _, r in s.rules}
 
 
@@ -165,6 +174,8 @@ def _check_source(source: SourceParts) -> Iterator[Fault]:
         "group",
         "config.duplicate_group",
     )
+    yield from method_faults(source.methods, source.path)
+    yield from event_faults(source.events, source.groups, source.group_names, source.path)
     groups = source.group_names
     for index, tag in source.tags:
         yield from _check_tag(tag, f"{source.path}.tags[{index}]", groups)
@@ -193,6 +204,8 @@ def _check_tag(tag: TagConfig, path: str, groups: set[str] | None) -> Iterator[F
         yield from _check_deadband(tag.deadband, path)
     if tag.scale is not None:
         yield from _check_scale(tag.scale, joined(path, "scale"))
+    if tag.write is not None:
+        yield from write_faults(tag.write, path, writable=tag.writable)
 
 
 def _what_it_takes(rule: RuleConfig) -> bytes:
@@ -252,11 +265,10 @@ def _check_metrics(sources: Sequence[SourceParts]) -> Iterator[Fault]:
     devices: dict[str, str] = {}
     metrics: dict[tuple[str, str], tuple[str, str]] = {}
     for source in sources:
-        for index, own_device, name in source.named:
+        for path, own_device, name in _named(source):
             device = own_device or source.name
             if device is None:
                 continue
-            path = f"{source.path}.tags[{index}]"
             first_device = devices.setdefault(same_key(device), device)
             if first_device != device:
                 at = joined(path, "device") if own_device else joined(source.path, "name")
@@ -275,6 +287,14 @@ def _check_metrics(sources: Sequence[SourceParts]) -> Iterator[Fault]:
                     message=f"device {shown(device)} has this metric already, from {first[1]}",
                     remedy="give one of the two another name or device",
                 )
+
+
+def _named(source: SourceParts) -> Iterator[tuple[str, str | None, str | None]]:
+    """Return (path, device, name) of what becomes a metric: tags, and streams of events."""
+    for index, device, name in source.named:
+        yield f"{source.path}.tags[{index}]", device, name
+    for index, event in source.events:
+        yield f"{source.path}.events[{index}]", event.device, event.name
 
 
 def _clashes(named: Iterator[tuple[str, str]], what: str, code: str) -> Iterator[Fault]:

@@ -23,6 +23,7 @@ from gateway.config.document import parse_config, read_document_file
 from gateway.config.store import open_config
 from gateway.errors import EnrolError, JournalError
 from gateway.fleet.membership import Membership, load_membership, membership_changed
+from gateway.flow.actions import Actions
 from gateway.flow.alerts import GatewayAlerts
 from gateway.flow.command_audit import CommandAudit
 from gateway.flow.commands import CommandDesk
@@ -353,7 +354,8 @@ class Gateway:
     async def _serve(self, ready: Callable[[str], None]) -> None:
         settings = self.settings
         opcua = OpcUaTools(self.pki, self.config.sources)
-        app = create_web(self.view, self.auth, STATIC_DIR, self.clock, opcua=opcua)
+        acting = Actions(self.commands, self.tags, self.sources)
+        app = create_web(self.view, self.auth, STATIC_DIR, self.clock, opcua=opcua, acting=acting)
 
         def listening(port: int) -> None:
             try:

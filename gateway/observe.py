@@ -181,6 +181,7 @@ class RunningGateway:
             groups=report.groups,
             losses_open=report.open_losses_count,
             filled=report.filled_count,
+            profile=report.profile,
         )
 
     def _sink(self, name: str, report: SinkReport, now_s: float) -> SinkStatus:

@@ -2,6 +2,7 @@
 
 Promises: only tags on the write allow-list are written (``writable`` in the configuration); a
 write is in the audit before it goes out; every command that was refused is counted and audited.
+What people ask for (``flow.actions``) goes the same way: one queue and one audit for all.
 Limits: ``WAITING_MAX`` writes wait for a source, further ones are refused (``queue_full``); one
 that waited ``WAIT_S_MAX`` is refused too; a source has ``WRITE_TIMEOUT_S`` for each.
 ``REFUSALS_MAX`` refusals wait for the audit's disk, further ones are only counted (``unaudited``).
@@ -11,20 +12,20 @@ that waited ``WAIT_S_MAX`` is refused too; a source has ``WRITE_TIMEOUT_S`` for 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar, TypeVarTuple
 
 import anyio
 import anyio.to_thread
+import msgspec
 
-from contract.upload import TagDefinition
 from gateway.errors import AuditError, SourceError, WriteRefusedError
 from gateway.flow.command_audit import TEXT_CHARS_MAX, AuditedCommand, CommandAudit, Outcome
 from gateway.flow.tags import TagTable
 from gateway.sinks.base import WriteCommand
-from gateway.sources.base import Source
+from gateway.sources.base import Done, Source
 from runtime.clock import Clock
 from runtime.log import logger
 
@@ -46,14 +47,34 @@ _REFUSALS = {
     "waited_too_long": f"the write waited for {WAIT_S_MAX:.0f} s",
     "too_old": "the command was sent too long ago",
     "audit_failed": "it cannot be audited",
+    "not_allowed": "the configuration does not allow it for this source",
 }
+_NOTHING = Done()
+
+
+Told = Callable[[AuditedCommand, Done], None]
+"""Told what came of an order, and what the device answered."""
 
 
 @dataclass(slots=True)
-class _Waiting:
+class Order:
+    """Something to be done to a source's device.
+
+    Attributes:
+        command: who wants what; its tag, where it has one, has to be on the allow-list.
+        source: the source's name; "" when it is none's.
+        address: what it is done to, in the source.
+        perform: does it; None for what is only refused.
+        told: called once, on the event loop, when the outcome is known.
+        since_s: monotonic time since when it waits.
+    """
+
     command: WriteCommand
-    definition: TagDefinition
-    since_s: float
+    source: str = ""
+    address: str = ""
+    perform: Callable[[], Awaitable[Done | None]] | None = None
+    told: Told | None = None
+    since_s: float = 0.0
 
 
 class CommandDesk:
@@ -70,7 +91,7 @@ class CommandDesk:
         self._sources = {source.name: source for source in sources}
         self._audit = audit
         self._clock = clock
-        self._waiting: dict[str, deque[_Waiting]] = {name: deque() for name in self._sources}
+        self._waiting: dict[str, deque[Order]] = {name: deque() for name in self._sources}
         self._arrived = {name: anyio.Event() for name in self._sources}
         self._refused: deque[AuditedCommand] = deque()
         self._refusal_came = anyio.Event()
@@ -81,34 +102,56 @@ class CommandDesk:
 
     def submit(self, command: WriteCommand) -> bool:
         """Take a write or refuse it; see ``sinks.base.CommandPort``."""
+        order = self.order_of(command)
         if command.tag is None:
-            self.refuse(command, "not_a_tag")
+            self.refuse_order(order, "not_a_tag")
             return False
-        definition = self._tags.definitions[command.tag]
-        source = definition.source
-        if command.tag not in self._tags.writable:
-            self.refuse(command, "not_writable")
-            return False
-        if source not in self._sources:
-            self.refuse(command, "no_source")
-            return False
-        if len(self._waiting[source]) >= WAITING_MAX:
-            self.refuse(command, "queue_full")
-            return False
-        waiting = _Waiting(command, definition, self._clock.monotonic_s())
-        self._waiting[source].append(waiting)
-        self._arrived[source].set()
-        return True
+        return self.take(order)
 
     def refuse(self, command: WriteCommand, reason: str) -> None:
         """Count, audit and say that a write is not carried out."""
+        self.refuse_order(self.order_of(command), reason)
+
+    def order_of(self, command: WriteCommand) -> Order:
+        """Return the order that writes a command's tag."""
+        if command.tag is None:
+            return Order(command)
+        definition = self._tags.definitions[command.tag]
+        source = self._sources.get(definition.source)
+        perform = partial(source.write, definition.address, command.value) if source else None
+        return Order(command, definition.source, definition.address, perform)
+
+    def take(self, order: Order) -> bool:
+        """Take an order or refuse it."""
+        reason = self._reason_against(order)
+        if reason:
+            self.refuse_order(order, reason)
+            return False
+        order.since_s = self._clock.monotonic_s()
+        self._waiting[order.source].append(order)
+        self._arrived[order.source].set()
+        return True
+
+    def _reason_against(self, order: Order) -> str:
+        tag = order.command.tag
+        if tag is not None and tag not in self._tags.writable:
+            return "not_writable"
+        if order.perform is None or order.source not in self._sources:
+            return "no_source"
+        return "queue_full" if len(self._waiting[order.source]) >= WAITING_MAX else ""
+
+    def refuse_order(self, order: Order, reason: str) -> None:
+        """Count, audit and say that an order is not carried out."""
         self.counts[reason] += 1
-        self._say(command, reason)
+        self._say(order.command, reason)
+        entry = self._entry(order, "refused", reason)
         if len(self._refused) >= REFUSALS_MAX:
             self.counts["unaudited"] += 1
-            return
-        self._refused.append(self._entry(command, "refused", reason))
-        self._refusal_came.set()
+        else:
+            self._refused.append(entry)
+            self._refusal_came.set()
+        if order.told is not None:
+            order.told(entry, _NOTHING)
 
     async def newest(self, limit: int) -> list[AuditedCommand]:
         """Return the newest commands, newest first. Raises AuditError."""
@@ -138,24 +181,27 @@ class CommandDesk:
             if not waiting:
                 self._arrived[source.name] = anyio.Event()
                 await self._arrived[source.name].wait()
-            item = waiting.popleft()
-            if self._clock.monotonic_s() - item.since_s > WAIT_S_MAX:
-                self.refuse(item.command, "waited_too_long")
-            elif item.command.tag not in self._tags.writable:
-                self.refuse(item.command, "not_writable")  # taken off the list while it waited
+            order = waiting.popleft()
+            tag = order.command.tag
+            if self._clock.monotonic_s() - order.since_s > WAIT_S_MAX:
+                self.refuse_order(order, "waited_too_long")
+            elif tag is not None and tag not in self._tags.writable:
+                self.refuse_order(order, "not_writable")  # taken off the list while it waited
             else:
-                await self._carry_out(item, source)
+                await self._carry_out(order)
 
-    async def _carry_out(self, item: _Waiting, source: Source) -> None:
-        command, definition = item.command, item.definition
-        entry = self._entry(command, "pending", "")
+    async def _carry_out(self, order: Order) -> None:
+        command, perform = order.command, order.perform
+        assert perform is not None, "what cannot be done is refused when it comes"
+        entry = self._entry(order, "pending", "")
         try:
             (number,) = await self._in_thread(self._audit.add, [entry])
         except AuditError as error:
             logger().error("commands.audit_failed", error=str(error), remedy="see the data disk")
-            self.refuse(command, "audit_failed")
+            self.refuse_order(order, "audit_failed")
             return
-        outcome, reason, message = await _write(source, definition.address, command.value)
+        outcome, done = await _performed(perform)
+        reason, message = done.note, done.message
         self.counts[outcome] += 1
         logger().info(
             "commands.write_ended",
@@ -169,6 +215,10 @@ class CommandDesk:
             await self._in_thread(self._audit.finish, number, outcome, (reason, message), now_us)
         except AuditError as error:
             logger().error("commands.audit_failed", error=str(error), remedy="see the data disk")
+        if order.told is not None:
+            ended = {"id": number, "outcome": outcome, "finished_us": now_us}
+            told = {"reason": reason, "message": message}
+            order.told(msgspec.structs.replace(entry, **ended, **told), done)
 
     async def _audit_refusals(self) -> None:
         entries = list(self._refused)
@@ -181,16 +231,16 @@ class CommandDesk:
             self.counts["unaudited"] += len(entries)
             logger().error("commands.audit_failed", error=str(error), remedy="see the data disk")
 
-    def _entry(self, command: WriteCommand, outcome: Outcome, reason: str) -> AuditedCommand:
+    def _entry(self, order: Order, outcome: Outcome, reason: str) -> AuditedCommand:
         now_us = self._clock.wall_us()
-        definition = None if command.tag is None else self._tags.definitions[command.tag]
+        command = order.command
         return AuditedCommand(
             received_us=now_us,
             origin=command.origin,
             device=command.device,
             name=command.name,
-            source="" if definition is None else definition.source,
-            address="" if definition is None else definition.address,
+            source=order.source,
+            address=order.address,
             value=_shown(command.value),
             sent_ms=command.sent_ms,
             outcome=outcome,
@@ -221,22 +271,19 @@ class CommandDesk:
         )
 
 
-async def _write(
-    source: Source,
-    address: str,
-    value: Any,  # noqa: ANN401 - of the tag's kind
-) -> tuple[Outcome, str, str]:
-    """Write, within the deadline; return outcome, reason and message."""
+async def _performed(perform: Callable[[], Awaitable[Done | None]]) -> tuple[Outcome, Done]:
+    """Perform, within the deadline; return the outcome, and reason and message as a note."""
     try:
         with anyio.fail_after(WRITE_TIMEOUT_S):
-            await source.write(address, value)
+            done = await perform()
     except WriteRefusedError as error:
-        return "refused", error.reason, str(error)
+        return "refused", Done(note=error.reason, message=str(error))
     except SourceError as error:
-        return "failed", "no_session", str(error)
+        return "failed", Done(note="no_session", message=str(error))
     except TimeoutError:
-        return "failed", "timeout", f"no answer within {WRITE_TIMEOUT_S:.0f} s"
-    return "written", "", ""
+        message = "no answer in time: whether it was carried out is not known"
+        return "failed", Done(note="timeout", message=message)
+    return "written", done or _NOTHING
 
 
 def _shown(value: Any) -> str:  # noqa: ANN401 - of the tag's kind

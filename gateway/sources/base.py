@@ -69,6 +69,21 @@ class Mark(msgspec.Struct, frozen=True, gc=False):
     position: int
 
 
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a write or a call that the device took.
+
+    Attributes:
+        note: a stable word where something is remarkable; "" else. ``reads_back_other``: the
+            device took the value and holds another one; ``not_read_back``: it could not be seen.
+        message: the same for people, such as what the value reads back as.
+        results: of a method, by name.
+    """
+
+    note: str = ""
+    message: str = ""
+    results: dict[str, Any] = {}
+
+
 class TagTrouble(msgspec.Struct, frozen=True, kw_only=True):
     """A tag that cannot be read; its neighbours go on."""
 
@@ -152,6 +167,7 @@ class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
         groups: how the tags are read.
         open_losses_count: entries of the ledger that history could still fill.
         filled_count: samples that were filled from the server's history since the start.
+        profile: what kind of server it is taken for, and how that came to be; "" for none.
     """
 
     state: SourceState
@@ -170,6 +186,7 @@ class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
     groups: list[GroupReport] = []
     open_losses_count: int = 0
     filled_count: int = 0
+    profile: str = ""
 
 
 def as_source_error(error: BaseException) -> SourceError:
@@ -292,8 +309,10 @@ class Source(Protocol):
         """
         ...
 
-    async def write(self, address: str, value: Any) -> None:  # noqa: ANN401 - of the tag's kind
+    async def write(self, address: str, value: Any) -> Done | None:  # noqa: ANN401 - of the tag's kind
         """Write a tag of the allow-list, and return once the device has taken it.
+
+        Returns what it reads back as, where the source looks.
 
         ``value`` fits the tag's data type, as a Sparkplug metric holds it: None for null, a number
         (a DateTime in ms), a text, bytes, or a tuple for an array. It is scaled: the source undoes

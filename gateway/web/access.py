@@ -20,6 +20,9 @@ COOKIE_NAME = "fpe_gateway_session"
 TAGS_READ = "tags.read"
 LOSSES_READ = "losses.read"
 COMMANDS_READ = "commands.read"
+SOURCES_WRITE = "sources.write"
+SOURCES_CALL = "sources.call"
+CONDITIONS_ACKNOWLEDGE = "conditions.acknowledge"
 CONFIG_READ = "config.read"
 CONFIG_CHECK = "config.check"
 SOURCES_CHECK = "sources.check"
@@ -39,6 +42,9 @@ PERMISSIONS = frozenset(
         CERTIFICATES_CHANGE,
         SOURCES_BROWSE,
         SOURCES_SELECT,
+        SOURCES_WRITE,
+        SOURCES_CALL,
+        CONDITIONS_ACKNOWLEDGE,
     }
 )
 """What there is to permit besides public routes; today every signed-in user has all of it."""

@@ -18,8 +18,10 @@ from litestar.di import Provide
 from contract.errors import ErrorBody
 from gateway.auth.refusals import AuthRefusedError
 from gateway.auth.service import Auth
+from gateway.flow.actions import Actions
 from gateway.sources.opcua.tools import OpcUaTools
 from gateway.web.access import make_authorise
+from gateway.web.acting import ACTING_ROUTES
 from gateway.web.browse import BROWSE_ROUTES
 from gateway.web.certificates import CERTIFICATE_ROUTES
 from gateway.web.commands import COMMAND_ROUTES
@@ -42,6 +44,7 @@ ROUTES = [
     *TAG_ROUTES,
     *LOSS_ROUTES,
     *COMMAND_ROUTES,
+    *ACTING_ROUTES,
     *CONFIG_ROUTES,
     *BROWSE_ROUTES,
     *SELECTION_ROUTES,
@@ -58,6 +61,7 @@ def create_web(
     clock: Clock | None = None,
     *,
     opcua: OpcUaTools | None = None,
+    acting: Actions | None = None,
 ) -> HttpApp:
     """Build the application for ``runtime.http.run_server``.
 
@@ -67,12 +71,14 @@ def create_web(
         static_dir: the built UI (``gateway/web/static``); None or missing serves a hint.
         clock: the machine's own when left out.
         opcua: the gateway's OPC UA beside its sources; without it those routes answer 503.
+        acting: the gateway's hands; without them those routes answer 503.
     """
     ticking = clock or SystemClock()
     parts: Mapping[str, Any] = {
         "view": view,
         "auth": auth,
         "opcua": opcua,
+        "acting": acting,
         "live_feed": LiveFeed(view, auth, ticking),
     }
     settings = HttpSettings(

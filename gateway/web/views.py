@@ -92,6 +92,7 @@ class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
         groups: how its tags are read, as asked for and as the server gives it.
         losses_open: ledger entries that the server's history could still fill.
         filled: samples filled from the server's history since the start.
+        profile: the kind of server it is taken for: ``s7-1500 (detected)``.
     """
 
     name: str
@@ -113,6 +114,7 @@ class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
     groups: list[GroupReport] = []
     losses_open: int = 0
     filled: int = 0
+    profile: str = ""
 
 
 class TagFault(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from gateway.sources.base import TagSpec, TagTrouble
 from gateway.sources.opcua.convert import TagColumns
 from gateway.sources.opcua.datatypes import DataTypes
 from gateway.sources.opcua.evaluate import evaluate
+from gateway.sources.opcua.events import EventStream
 from gateway.sources.opcua.requests import Requests
 from gateway.sources.opcua.selection import Selection
 from gateway.sources.opcua.session import Session
@@ -41,6 +42,7 @@ class FoundTag(msgspec.Struct, frozen=True, kw_only=True):
         split: how the variable is taken apart; None for a whole one. Shared by all its parts.
         is_monitored: False for the parts that come with another's monitored item.
         variable: the variable's address; the tag's own names the part too.
+        events: set where it is no variable but a stream of events.
     """
 
     node_id: Any
@@ -49,6 +51,7 @@ class FoundTag(msgspec.Struct, frozen=True, kw_only=True):
     spec: TagSpec
     split: Split | None = None
     is_monitored: bool = True
+    events: EventStream | None = None
 
 
 class Discovery(msgspec.Struct, kw_only=True):

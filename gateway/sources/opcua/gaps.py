@@ -88,6 +88,10 @@ class Gaps:
             self._look(port, columns)
         self._close(port, batch)
 
+    def heard(self, port: SourcePort, events: SampleBatch) -> None:
+        """Look at events as they come: gaps that end; their times go back and forth."""
+        self._close(port, events)
+
     def _close(self, port: SourcePort, batch: SampleBatch) -> None:
         """After subscribing anew, enter what changed unseen since the last durable sample.
 

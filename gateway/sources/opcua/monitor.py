@@ -22,6 +22,7 @@ from gateway.errors import SourceError
 from gateway.sources.base import TagTrouble
 from gateway.sources.opcua import subscribe
 from gateway.sources.opcua.discover import FoundTag, IndexedTag
+from gateway.sources.opcua.events import event_item
 from gateway.sources.opcua.limits import CallLimits
 from gateway.sources.opcua.session import Session
 from gateway.sources.opcua.subscribe import Subscription
@@ -45,6 +46,7 @@ _NO_FILTER = frozenset(
         "BadMonitoredItemFilterInvalid",
         "BadFilterNotAllowed",
         "BadDeadbandFilterInvalid",
+        "BadEventFilterInvalid",
     }
 )
 _TRIGGER = {
@@ -150,10 +152,13 @@ def _take(
     for (tag, filtered), result in zip(part, results, strict=True):
         if result.StatusCode.is_good():
             made.items_count += 1
+            if tag[1].events is not None:
+                continue  # what its group asks for is about values
             made.sampling_ms.add(float(result.RevisedSamplingInterval))
             made.queue_size.add(int(result.RevisedQueueSize))
         elif filtered and str(result.StatusCode.name) in _NO_FILTER:
-            made.unfiltered.append(tag)
+            if tag[1].events is None:
+                made.unfiltered.append(tag)
             again.append(tag)
         else:
             made.troubles.append(refused(tag[1], result.StatusCode))
@@ -162,6 +167,8 @@ def _take(
 
 def _item(indexed: IndexedTag, group: GroupConfig, *, filtered: bool) -> Any:
     index, tag = indexed
+    if tag.events is not None:
+        return event_item(index, tag.node_id, tag.events, whole=filtered)
     wanted = ua.ReadValueId()
     wanted.NodeId = tag.node_id
     wanted.AttributeId = ua.AttributeIds.Value

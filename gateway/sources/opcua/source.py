@@ -20,17 +20,24 @@ from asyncua.ua.uaerrors import UaError
 
 from contract.config import OpcUaSourceConfig
 from contract.mapping import KIND_OF
-from contract.sample import SampleBatch
+from contract.sample import SampleBatch, concatenate
 from contract.upload import Loss
-from gateway.errors import SourceError, WriteRefusedError
+from gateway.errors import SourceError
 from gateway.sources import base
-from gateway.sources.base import SourcePort, SourceReport, SourceState, TagSpec, TagTrouble
+from gateway.sources.base import Done, SourcePort, SourceReport, SourceState, TagSpec, TagTrouble
 from gateway.sources.opcua.access import Access, Pki, target_of
 from gateway.sources.opcua.convert import TagColumns, to_batch
 from gateway.sources.opcua.decode import Notification
-from gateway.sources.opcua.discover import FoundTag, IndexedTag, discover, register_splits
+from gateway.sources.opcua.discover import (
+    Discovery,
+    FoundTag,
+    IndexedTag,
+    discover,
+    register_splits,
+)
 from gateway.sources.opcua.explorer import Explorer, short_session
 from gateway.sources.opcua.gaps import Gaps
+from gateway.sources.opcua.hands import Hands
 from gateway.sources.opcua.heal import Healer
 from gateway.sources.opcua.history import History
 from gateway.sources.opcua.limits import CallLimits, read_limits
@@ -76,6 +83,7 @@ class OpcUaSource:
         }
         self._subscriptions = Subscriptions(config.name, self._groups)
         self._servers = RedundantSet([config.endpoint, *config.endpoints], clock)
+        self.hands = Hands(config, clock)
         self._gaps = Gaps(config.groups, clock)
         self._tags: list[IndexedTag] = []
         self._unfound: list[TagTrouble] = []
@@ -110,12 +118,13 @@ class OpcUaSource:
             groups=self._subscriptions.reports() + polled,
             open_losses_count=len(self._open_losses()),
             filled_count=self._filled_count + (healer.filled_count if healer is not None else 0),
-            notices=self._state.notices + self._notices(),
+            notices=self._state.notices + self._notices() + self.hands.notices(),
+            profile=self.hands.detected.shown,
         )
 
-    async def write(self, address: str, value: object) -> None:  # noqa: ARG002 - the seam's
-        """Refuse: the OPC UA Write service is not used yet."""
-        raise WriteRefusedError("not_supported", "writing over OPC UA is not supported yet")
+    async def write(self, address: str, value: object) -> Done:
+        """Write a tag of the allow-list, once; see ``sources.base.Source``."""
+        return await self.hands.write(address, value)
 
     def _notices(self) -> list[str]:
         notices = []
@@ -153,6 +162,7 @@ class OpcUaSource:
             raise self._lost(expected) from group
         finally:
             self.explorer.attach(None)
+            self.hands.end()
             if self._state.state in {"connecting", "up"}:
                 self._say("waiting", "an unexpected error, see the log")
 
@@ -175,11 +185,12 @@ class OpcUaSource:
     async def _collect(self, session: Session, port: SourcePort) -> None:
         self._gaps.begin(port)
         self._loop, self._taken_over = None, False
-        discovery = await discover(session, self._config, self._selection, self._clock)
+        discovery = await self._discover(session)
         self._tags = self._register(discovery.found, port.register)
+        self.hands.begin(session, lambda: self._tags)
         self._unfound = discovery.troubles
         self._tags_total = len(self._tags) + len(discovery.troubles)
-        limits = await read_limits(session)
+        limits = await self.hands.limits(session, await read_limits(session))
         monitor = Monitor(session, limits, self._config.pacing, self._clock)
         self._watchdog = Watchdog(session, self._groups, self._columns, limits, self._clock)
         self._begin_healing(History(session, limits, self._clock))
@@ -222,6 +233,8 @@ class OpcUaSource:
             self._gaps.open(port)
             await subscriptions.make(port, loop, monitor, subscribed)
             subscriptions.note_revised(port, self._clock.wall_us())
+            made = {name: known.id for name, known in subscriptions.known.items()}
+            await self.hands.refresh(session, made)
             self._gaps.all_subscribed(await self._server_time_us(session))
 
     def _subscribed(self) -> list[IndexedTag]:
@@ -257,7 +270,7 @@ class OpcUaSource:
         self, session: Session, port: SourcePort, tasks: anyio.abc.TaskGroup
     ) -> None:
         assert self._watchdog is not None
-        members = by_group(self._tags)
+        members = by_group([tag for tag in self._tags if tag[1].events is None])
         tasks.start_soon(self._watchdog.run, port, self._subscriptions.known, members)
         if not self._servers.is_single:
             tasks.start_soon(self._servers.watch, session, self._open_for_question)
@@ -317,9 +330,13 @@ class OpcUaSource:
             is_better = len(self._troubles()) < in_trouble
             pause_s = RETRY_TROUBLES_S if is_better else min(2 * pause_s, RETRY_TROUBLES_S_MAX)
 
-    async def _found_since(self, session: Session, port: SourcePort) -> list[IndexedTag]:
-        known = [tag for _, tag in self._tags]
+    async def _discover(self, session: Session, known: Sequence[FoundTag] = ()) -> Discovery:
         discovery = await discover(session, self._config, self._selection, self._clock, known)
+        self.hands.add_streams(discovery, session, known)
+        return discovery
+
+    async def _found_since(self, session: Session, port: SourcePort) -> list[IndexedTag]:
+        discovery = await self._discover(session, [tag for _, tag in self._tags])
         self._unfound = discovery.troubles
         if gone := discovery.gone(self._tags):
             self._tags = [item for item in self._tags if item[0] not in gone]
@@ -352,7 +369,10 @@ class OpcUaSource:
         if len(misfits):
             port.drop("type_changed", len(misfits))
         self._gaps.arrived(port, batch)
-        return batch
+        events = self.hands.take_in(port, notification.events)
+        self._values_count += len(events)
+        self._gaps.heard(port, events)
+        return concatenate((batch, events)) if len(events) else batch
 
     def _miss(self, port: SourcePort) -> Callable[[Subscription, int, str], None]:
         def missed(subscription: Subscription, sequence: int, why: str) -> None:

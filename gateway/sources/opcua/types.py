@@ -112,6 +112,12 @@ def micros(moment: datetime) -> int:
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
+def iso(moment: datetime, *, timespec: str = "auto") -> str:
+    """Return a time as ISO 8601 in UTC; a naive one is taken as UTC, as asyncua means it."""
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return aware.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
 def as_text(value: Any) -> str:
     """Write a value without a Sparkplug type as text: itself, or JSON for lists."""
     if isinstance(value, (list, tuple)):

@@ -13,7 +13,6 @@ from gateway.flow.commands import CommandDesk
 from gateway.flow.tags import TagTable
 from gateway.sinks.base import WriteCommand
 from gateway.sources.base import TagSpec
-from gateway.sources.opcua.source import OpcUaSource
 from runtime.clock import SystemClock
 from sparkplug_b import DataType
 from tests.gateway.manual_clock import ManualClock
@@ -205,13 +204,6 @@ async def test_without_an_audit_nothing_is_written(tmp_path):
         assert at.machine.written == []
         with pytest.raises(AuditError):
             await at.desk.newest(1)
-
-
-async def test_an_opc_ua_source_says_that_it_cannot_write_yet():
-    source = OpcUaSource.__new__(OpcUaSource)
-    with pytest.raises(WriteRefusedError, match="not supported yet") as caught:
-        await source.write("nsu=u;s=w", 1.0)
-    assert caught.value.reason == "not_supported"
 
 
 # -- the table ---

@@ -11,6 +11,8 @@
 //   period_ms        (0: only by command) every so often each variable goes up by one
 //   history          (false) keep their history, or that of the first so many; history_values (10000) per variable
 //   history_file     keep values and history over its death in this file, and go on from there
+//   alarms           (false) a limit alarm ns=1;s=HighV0 on V0: active at 100 and above; V0 may be written and
+//                    ns=1;s=Plant has a method ns=1;s=Double (input x, output doubled)
 //   capabilities     ServerCapabilities of node-opcua, e.g. {"maxNodesPerRead": 10}
 //   reverse_to       an address to dial with ReverseHello
 // It prints {"ready": {...}} (its own log goes to standard error) and then answers one line of JSON for each on its standard input:
@@ -45,6 +47,7 @@ const {
     history = false,
     history_values = 10_000,
     history_file,
+    alarms = false,
     capabilities = {},
     reverse_to,
 } = wish;
@@ -132,6 +135,37 @@ function set(name, value, time) {
         { dataType: opcua.DataType.Double, value },
         opcua.StatusCodes.Good,
         time == null ? new Date() : new Date(time),
+    );
+}
+
+if (alarms) {
+    space.installAlarmsAndConditionsService();
+    folder.setEventNotifier(1);
+    server.engine.addressSpace.rootFolder.objects.server.addReference({ referenceType: "HasNotifier", nodeId: folder });
+    folder.addReference({ referenceType: "HasEventSource", nodeId: nodes.get("V0") });
+    namespace.instantiateExclusiveLimitAlarm("ExclusiveLimitAlarmType", {
+        nodeId: "s=HighV0",
+        browseName: "HighV0",
+        conditionName: "HighV0",
+        conditionSource: nodes.get("V0"),
+        inputNode: nodes.get("V0"),
+        optionals: ["ConfirmedState", "Confirm"],
+        highHighLimit: 200.0,
+        highLimit: 100.0,
+        lowLimit: -100.0,
+        lowLowLimit: -200.0,
+    });
+    const method = namespace.addMethod(folder, {
+        nodeId: "s=Double",
+        browseName: "Double",
+        inputArguments: [{ name: "x", dataType: opcua.DataType.Double }],
+        outputArguments: [{ name: "doubled", dataType: opcua.DataType.Double }],
+    });
+    method.bindMethod((inputs, _context, done) =>
+        done(null, {
+            statusCode: opcua.StatusCodes.Good,
+            outputArguments: [{ dataType: opcua.DataType.Double, value: 2 * inputs[0].value }],
+        }),
     );
 }
 
