@@ -7,11 +7,16 @@ from asyncua import ua
 
 from contract.config import TagConfig
 from contract.config_acting import EventConfig
-from contract.sample import ValueKind
+from contract.sample import SampleBatch, ValueKind, columns_of
+from gateway.flow.tags import TagTable
+from gateway.pipeline.exception import ReportByException
+from gateway.pipeline.last import LastValues
 from gateway.sources.opcua import events as events_module
 from gateway.sources.opcua.events import EventReader, EventStream, event_item
 from gateway.sources.opcua.session import Namespaces
 from sparkplug_b import DataType
+from tests.contract.batches import rows_of
+from tests.gateway.flow.parts import Middle
 from tests.gateway.sources.acting_plant import CALL, WRITE, counted_services, node
 from tests.gateway.sources.plc import URI, VT, Plc, Port, Proxy, driven, until
 from tests.gateway.sources.test_source import source
@@ -79,6 +84,35 @@ async def test_each_event_is_a_sample_with_its_own_time_even_when_it_says_the_sa
     assert spec.data_type is DataType.STRING
     assert spec.deadband < 0, "never filtered by report-by-exception"
     assert not spec.writable
+
+
+async def test_events_stand_in_the_journal_one_by_one_and_are_acknowledged_after_it(plc, tmp_path):
+    made = await generator(plc)
+    table = TagTable([])
+    middle = Middle(tmp_path)
+    driving = source(tmp_path, plc.endpoint, events=[ALARMS])
+    async with middle.running(), driven(driving, middle.port("line1", table)):
+        await until(lambda: driving.status().state == "up")
+        for _ in range(2):
+            await trigger(made, "door open")
+        await until(lambda: middle.intake.counters.stored >= 2)
+        await until(lambda: not plc.unacknowledged())
+    (tag,) = table.in_use()
+    rows = [rows_of(row.batch()) for row in middle.rows()]
+    middle.close()
+    texts = [json.loads(value) for batch in rows for _, index, _, _, value in batch
+             if index == tag.index]  # fmt: skip
+    assert [text["message"] for text in texts] == ["door open"] * 2
+    assert middle.intake.counters.filtered == 0
+    assert tag.data_type == DataType.STRING
+
+
+def test_equal_texts_are_reported_each_time_where_every_sample_counts():
+    by_exception = ReportByException(LastValues())
+    by_exception.set_deadbands([(0, 0.0), (1, events_module.EVERY_SAMPLE)])
+    text = columns_of(ValueKind.TEXT, [0, 1, 0, 1], [1, 1, 2, 2], [0] * 4, ["x"] * 4)
+    kept = by_exception.filter(SampleBatch((text,)))
+    assert sorted(kept.columns[0].tag.tolist()) == [0, 1, 1]
 
 
 async def test_severity_and_type_are_filtered_at_the_server(plc, tmp_path):
