@@ -19,6 +19,7 @@ from contract.errors import ErrorBody
 from gateway.auth.service import Auth
 from gateway.errors import SourceError, WriteRefusedError
 from gateway.flow.actions import Action, Actions, UnknownError
+from gateway.flow.command_audit import AuditedCommand
 from gateway.sources.acting import MethodDescription
 from gateway.web.access import (
     COMMANDS_READ,
@@ -34,6 +35,8 @@ Acting: TypeAlias = NamedDependency[SkipValidation[Actions]]
 """What acts, given to a handler as ``acting``."""
 
 ARGUMENTS_MAX = 100
+_NOT_NOW = frozenset({"queue_full", "waited_too_long", "audit_failed", "no_source"})
+"""Refusals that say nothing about the wish itself: later it may be carried out."""
 BODY_BYTES_MAX = 1_000_000
 
 
@@ -184,9 +187,14 @@ async def _answer(acting: Awaitable[Action]) -> ActionAnswer:
         return ActionAnswer(
             id=command.id, reason=command.reason, message=command.message, results=action.results
         )
-    status = 409 if command.outcome == "refused" else 504 if command.reason == "timeout" else 503
     body = ErrorBody(code=f"action.{command.reason}", message=command.message)
-    raise Refused(status, body)
+    raise Refused(_status(command), body)
+
+
+def _status(command: AuditedCommand) -> int:
+    if command.outcome == "refused":
+        return 503 if command.reason in _NOT_NOW else 409
+    return 504 if command.reason == "timeout" else 503
 
 
 def _unknown(error: UnknownError) -> Refused:

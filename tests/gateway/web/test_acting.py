@@ -6,6 +6,7 @@ import anyio
 import pytest
 
 from gateway.errors import SourceError, WriteRefusedError
+from gateway.flow import commands
 from gateway.flow.actions import Actions
 from gateway.flow.command_audit import CommandAudit
 from gateway.flow.commands import CommandDesk
@@ -166,6 +167,14 @@ async def test_a_lost_session_and_a_missing_answer_are_told_apart(rig):
         answer = await client.post("/api/sources/line1/write", json={"tag": "Speed", "value": 1})
         assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert [e.outcome for e in await desk.newest(5)] == ["failed", "failed"]
+
+
+async def test_a_queue_that_is_full_is_no_fault_of_the_wish(rig, monkeypatch):
+    client, machine, _ = rig
+    monkeypatch.setattr(commands, "WAITING_MAX", 0)
+    answer = await client.post("/api/sources/line1/write", json={"tag": "Speed", "value": 1})
+    assert (answer.status_code, answer.json()["code"]) == (503, "action.queue_full")
+    assert machine.done == []
 
 
 async def test_a_method_is_described_called_and_audited_with_its_arguments(rig):

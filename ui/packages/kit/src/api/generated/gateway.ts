@@ -125,6 +125,58 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/sources/{name}/write": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** WriteTag */
+        post: operations["ApiSourcesNameWriteWriteTag"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sources/{name}/methods/{method}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** ReadMethod */
+        get: operations["ApiSourcesNameMethodsReadMethod"];
+        put?: never;
+        /** CallMethod */
+        post: operations["ApiSourcesNameMethodsCallMethod"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sources/{name}/conditions/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** AcknowledgeCondition */
+        post: operations["ApiSourcesNameConditionsAcknowledgeAcknowledgeCondition"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/config": {
         parameters: {
             query?: never;
@@ -436,9 +488,36 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** AcknowledgeBody */
+        AcknowledgeBody: {
+            condition: string;
+            event_id: string;
+            /** @default  */
+            comment: string;
+        };
+        /** ActionAnswer */
+        ActionAnswer: {
+            id: number;
+            /** @default  */
+            reason: string;
+            /** @default  */
+            message: string;
+            results?: {
+                [key: string]: unknown;
+            };
+        };
         /** ApplyChanges */
         ApplyChanges: {
             id: string;
+        };
+        /** Argument */
+        Argument: {
+            name: string;
+            type: string;
+            /** @default false */
+            is_array: boolean;
+            /** @default  */
+            description: string;
         };
         /** AuditedCommand */
         AuditedCommand: {
@@ -461,6 +540,12 @@ export interface components {
             /** @default  */
             message: string;
             finished_us?: number | null;
+        };
+        /** CallBody */
+        CallBody: {
+            arguments?: {
+                [key: string]: unknown;
+            };
         };
         /** Cell */
         Cell: {
@@ -720,6 +805,13 @@ export interface components {
             detail: string;
             closes?: number | null;
         };
+        /** MethodDescription */
+        MethodDescription: {
+            name: string;
+            address: string;
+            arguments?: components["schemas"]["Argument"][];
+            results?: components["schemas"]["Argument"][];
+        };
         /** NodePage */
         NodePage: {
             nodes: components["schemas"]["NodeView"][];
@@ -932,6 +1024,8 @@ export interface components {
             losses_open: number;
             /** @default 0 */
             filled: number;
+            /** @default  */
+            profile: string;
         };
         /** Strip */
         Strip: {
@@ -986,6 +1080,12 @@ export interface components {
              * @enum {string}
              */
             kind: "server" | "issuer";
+        };
+        /** WriteBody */
+        WriteBody: {
+            tag: string;
+            device?: string | null;
+            value: unknown;
         };
     };
     responses: never;
@@ -1268,6 +1368,168 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AuditedCommand"][];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        status_code: number;
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                    };
+                };
+            };
+        };
+    };
+    ApiSourcesNameWriteWriteTag: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WriteBody"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ActionAnswer"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        status_code: number;
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                    };
+                };
+            };
+        };
+    };
+    ApiSourcesNameMethodsReadMethod: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                method: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MethodDescription"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        status_code: number;
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                    };
+                };
+            };
+        };
+    };
+    ApiSourcesNameMethodsCallMethod: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                method: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CallBody"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ActionAnswer"];
+                };
+            };
+            /** @description Bad request syntax or unsupported method */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        status_code: number;
+                        detail: string;
+                        extra?: null | {
+                            [key: string]: unknown;
+                        } | unknown[];
+                    };
+                };
+            };
+        };
+    };
+    ApiSourcesNameConditionsAcknowledgeAcknowledgeCondition: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AcknowledgeBody"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ActionAnswer"];
                 };
             };
             /** @description Bad request syntax or unsupported method */
