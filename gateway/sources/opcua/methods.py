@@ -19,8 +19,8 @@ from asyncua import ua
 from gateway.errors import WriteRefusedError
 from gateway.sources.acting import Argument
 from gateway.sources.base import Done
-from gateway.sources.opcua.nodes import ENUMERATION, Nodes, held
-from gateway.sources.opcua.outgoing import type_name, variant_of
+from gateway.sources.opcua.nodes import Nodes, held
+from gateway.sources.opcua.outgoing import variant_of
 from gateway.sources.opcua.types import as_text, iso, readable
 
 CALL_TIMEOUT_S = 8.0
@@ -57,10 +57,9 @@ class Caller:
         return [await self._shown(a) for a in given], [await self._shown(a) for a in returned]
 
     async def _shown(self, argument: Any) -> Argument:
-        number = await self._nodes.built_in(argument.DataType)
         return Argument(
             name=readable(argument.Name or ""),
-            type="Enumeration" if number == ENUMERATION else type_name(number),
+            type=await self._nodes.type_name(argument.DataType),
             is_array=int(argument.ValueRank) >= 0,
             description=readable((argument.Description.Text or "")[:500]),
         )

@@ -79,6 +79,17 @@ async def fill(plc):
     )
     mine = plc.server.get_node(plc.node_id("Mine"))
     await mine.unset_attr_bit(ua.AttributeIds.UserAccessLevel, ua.AccessLevel.CurrentWrite)
+    mode = await plc.server.nodes.enum_data_type.add_data_type(
+        plc.node_id("ModeType"), ua.QualifiedName("ModeType", plc.index)
+    )
+    names = [ua.LocalizedText(text) for text in ("Off", "Hand", "Auto")]
+    await mode.add_property(
+        plc.node_id("ModeType.EnumStrings"), ua.QualifiedName("EnumStrings", 0), names
+    )
+    of_mode = await plc.server.nodes.objects.add_variable(
+        plc.node_id("Mode"), ua.QualifiedName("Mode", plc.index), 0, VT.Int32, mode.nodeid
+    )
+    await of_mode.set_writable()
     await plc.folder("Mixer")
     mixer = plc.server.get_node(plc.node_id("Mixer"))
     await mixer.add_method(

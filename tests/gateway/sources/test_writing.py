@@ -33,7 +33,8 @@ def tag(name, **rest):
 
 
 async def test_a_set_point_is_written_once_read_back_and_stands_in_the_audit(plc, tmp_path):
-    tags = [tag("Speed"), tag("On"), tag("Text"), tag("Recipe"), tag("Level"), tag("Since")]
+    names = ["Speed", "On", "Text", "Recipe", "Level", "Mode", "Since"]
+    tags = [tag(name) for name in names]
     with counted_services() as counts:
         async with Rig(tmp_path, plc.endpoint, tags=tags).running() as rig:
             outcome, reason, message = await rig.write("Speed", 42.5)
@@ -43,13 +44,14 @@ async def test_a_set_point_is_written_once_read_back_and_stands_in_the_audit(plc
             for name, value, held in (
                 ("On", True, True), ("Text", "ü", "ü"), ("Recipe", [4, 5, 6], [4, 5, 6]),
                 ("Level", 0.1, pytest.approx(0.1)),
+                ("Mode", 2, 2),
             ):  # fmt: skip
                 assert (await rig.write(name, value))[:2] == ("written", ""), name
                 assert await plc.value(name) == held
             assert (await rig.write("Since", "2026-01-31T08:30:00Z"))[:2] == ("written", "")
             assert str(await plc.value("Since")) == "2026-01-31 08:30:00+00:00"
             audited = await rig.desk.newest(10)
-    assert [c.name for c in audited][::-1] == ["Speed", "On", "Text", "Recipe", "Level", "Since"]
+    assert [c.name for c in audited][::-1] == names
     assert {c.outcome for c in audited} == {"written"}
     assert audited[-1].message == message
     assert audited[-1].address == node("Speed")
@@ -67,6 +69,7 @@ async def test_a_set_point_is_written_once_read_back_and_stands_in_the_audit(plc
         ("Mine", 2.0, "access_denied", "this login may not write"),
         ("Recipe", [1, 2, 3, 4], "wrong_shape", "at most 3"),
         ("Recipe", 1, "wrong_type", "a list is needed"),
+        ("Mode", 3, "out_of_range", "0 Off, 1 Hand, 2 Auto"),
         ("Limited", 21.0, "out_of_range", "the document's limits: 10 to 20"),
     ],
 )
@@ -83,7 +86,7 @@ async def test_what_does_not_fit_is_refused_with_the_reason_and_never_sent(
 
 @pytest.fixture
 def rig(plc, tmp_path):
-    names = ["Speed", "Count", "Level", "Fixed", "Mine", "Recipe"]
+    names = ["Speed", "Count", "Level", "Fixed", "Mine", "Recipe", "Mode"]
     tags = [tag(name) for name in names]
     tags.append(
         TagConfig(
