@@ -30,6 +30,7 @@ from gateway.sources.opcua.nodes import Nodes
 from gateway.sources.opcua.profiles import (
     Detected,
     chosen,
+    part_limits,
     profile_notes,
     read_build_info,
     with_profile,
@@ -69,8 +70,8 @@ class Hands:
                 self._limits[_address(session, tag.node)] = tag.write
         self._reader = EventReader(session.namespaces)
 
-    async def limits(self, session: Session, limits: CallLimits) -> CallLimits:
-        """Find out what kind of server it is, and keep to what such servers take."""
+    async def recognise(self, session: Session) -> None:
+        """Find out what kind of server it is; browsing and reading keep to what such ones take."""
         before = self.detected.shown
         self.detected = chosen(self._config.profile, await read_build_info(session))
         if self.detected.shown != before:
@@ -82,6 +83,10 @@ class Hands:
                 product=build.product,
                 version=build.version,
             )
+        session.part_limits = part_limits(self.detected.profile)
+
+    def limits(self, limits: CallLimits) -> CallLimits:
+        """Keep to what such a server takes."""
         return with_profile(limits, self.detected.profile)
 
     def notices(self) -> list[str]:

@@ -211,6 +211,17 @@ def with_profile(limits: CallLimits, profile: Profile | None) -> CallLimits:
     return msgspec.structs.replace(limits, **changed)
 
 
+def part_limits(profile: Profile | None) -> dict[str, int]:
+    """Return the most nodes of a request, by the names that ``Requests`` has for services."""
+    if profile is None:
+        return {}
+    limits = {
+        "read": profile.limits.nodes_per_read_max,
+        "browse": profile.limits.nodes_per_browse_max,
+    }
+    return {name: most for name, most in limits.items() if most is not None}
+
+
 def profile_notes(
     detected: Detected, groups: Sequence[GroupConfig], items_by_group: dict[str, int]
 ) -> list[str]:

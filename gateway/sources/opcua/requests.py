@@ -55,7 +55,7 @@ class Requests:
 
     def __init__(self, session: Session, clock: Clock | None = None) -> None:
         self.session = session
-        self.limits: dict[str, int] = {}
+        self.limits: dict[str, int] = dict(session.part_limits)
         self.requests_count = 0
         self.refused_parts = 0
         self._clock = clock
@@ -125,7 +125,7 @@ class Requests:
         )
         for name, value in zip(names, values, strict=True):
             told = value.Value.Value if value.Value is not None else None
-            if isinstance(told, int) and 0 < told < PART_MAX:
+            if isinstance(told, int) and 0 < told < self.limits.get(name, PART_MAX):
                 self.limits[name] = told
 
     async def _in_parts(

@@ -124,6 +124,8 @@ class Session:
     Attributes:
         resumed: the session existed before, with whatever subscriptions it had.
         holds_subscriptions: set when something hangs on the session: it is not closed then.
+        part_limits: most nodes of a request by service (``read``, ``browse``), beside what the
+            server tells: from its profile.
         notices: what a person should know of the connection.
     """
 
@@ -132,6 +134,7 @@ class Session:
         self.namespaces = namespaces
         self.resumed = resumed
         self.holds_subscriptions = resumed
+        self.part_limits: dict[str, int] = {}
         self.notices: list[str] = []
 
     @property

@@ -185,12 +185,13 @@ class OpcUaSource:
     async def _collect(self, session: Session, port: SourcePort) -> None:
         self._gaps.begin(port)
         self._loop, self._taken_over = None, False
+        await self.hands.recognise(session)
         discovery = await self._discover(session)
         self._tags = self._register(discovery.found, port.register)
         self.hands.begin(session, lambda: self._tags)
         self._unfound = discovery.troubles
         self._tags_total = len(self._tags) + len(discovery.troubles)
-        limits = await self.hands.limits(session, await read_limits(session))
+        limits = self.hands.limits(await read_limits(session))
         monitor = Monitor(session, limits, self._config.pacing, self._clock)
         self._watchdog = Watchdog(session, self._groups, self._columns, limits, self._clock)
         self._begin_healing(History(session, limits, self._clock))

@@ -17,6 +17,7 @@ from gateway.sources.opcua.profiles import (
     ProfileLimits,
     chosen,
     detect,
+    part_limits,
     profile_notes,
     profiles,
     with_profile,
@@ -111,6 +112,8 @@ def test_a_profile_only_makes_calls_smaller():
     assert with_profile(CallLimits(), codesys) == CallLimits(
         nodes_per_read=100, nodes_per_register=100
     )
+    assert part_limits(codesys) == {"read": 100, "browse": 100}
+    assert part_limits(None) == {}
     small = CallLimits(nodes_per_read=7, nodes_per_history_read=3)
     assert with_profile(small, codesys).nodes_per_read == 7
     assert with_profile(small, None) is small
@@ -148,6 +151,11 @@ async def test_a_session_finds_its_servers_profile_and_shows_it(tmp_path):
     await plc.start()
     await plc.variable("V", 1.0)
     tags = [TagConfig(node=node("V"), group="g")]
+    as_codesys = source(tmp_path, plc.endpoint, tags=tags, profile="codesys")
+    async with driven(as_codesys, Port()):
+        await until(lambda: as_codesys.status().state == "up")
+        assert as_codesys.status().profile == "codesys (configured)"
+        assert as_codesys.hands._nodes._types._requests.limits["browse"] == 100
     driving = source(tmp_path, plc.endpoint, tags=tags)
     async with driven(driving, Port()):
         await until(lambda: driving.status().state == "up")
