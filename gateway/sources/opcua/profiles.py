@@ -1,14 +1,15 @@
 """PLC profiles: what is known of kinds of OPC UA servers beyond what they tell themselves.
 
 The files are ``firmware-configs/plc/*.yaml``; in a wheel they lie beside this module, in ``plc/``.
-A server is told by its BuildInfo. A profile only ever makes calls smaller; what it knows beside
-that is shown: where a group asks for more than such servers give, and what to look at.
+A server is told by its BuildInfo. A profile only ever makes calls smaller; where a document asks
+for more subscriptions or tags in one than such servers take, a notice says so. The rest is for
+people.
 A profile that cannot be read is a fault of ours: it is logged and left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -223,38 +224,31 @@ def part_limits(profile: Profile | None) -> dict[str, int]:
 
 
 def profile_notes(
-    detected: Detected, groups: Sequence[GroupConfig], items_by_group: dict[str, int]
+    detected: Detected, groups: Sequence[GroupConfig], items_by_group: Mapping[str, int]
 ) -> list[str]:
-    """Say where the document asks for more than such a server gives; a sentence each."""
+    """Say where the document asks for more than such a server takes; a sentence each.
+
+    Intervals and queues are no matter for it: the server revises them, and that is shown as it is.
+    """
     profile = detected.profile
     if profile is None:
         known = ", ".join(p.name for p in profiles())
         unknown = detected.shown.endswith("(not known)")
         return [f"there is no profile {detected.shown}: known are {known}"] if unknown else []
     notes: list[str] = []
-    for group in groups:
-        if group.mode == "subscribe":
-            notes += _asked_too_much(profile, group, items_by_group.get(group.name, 0))
+    subscribed = [group.name for group in groups if group.mode == "subscribe"]
+    most = profile.limits.items_per_subscription_max
+    for name in subscribed:
+        count = items_by_group.get(name, 0)
+        if most is not None and count > most:
+            notes.append(
+                f"{profile.title}: group {name} has {count} tags, such servers take {most} in a"
+                " subscription: split it"
+            )
     most = profile.limits.subscriptions_max
-    used = sum(1 for group in groups if group.mode == "subscribe")
-    if most is not None and used > most:
-        notes.append(f"{profile.title}: {used} groups are {used} subscriptions, it gives {most}")
-    return notes
-
-
-def _asked_too_much(profile: Profile, group: GroupConfig, items_count: int) -> Iterator[str]:
-    limits, who = profile.limits, f"{profile.title}: group {group.name}"
-    for what, asked, least in (
-        ("sampled", group.sampling_interval_ms, limits.sampling_interval_ms_min),
-        ("published", group.publishing_interval_ms, limits.publishing_interval_ms_min),
-    ):
-        if least is not None and 0 < asked < least:
-            yield f"{who} asks to be {what} every {asked} ms, such servers do it every {least:g} ms"
-    if limits.queue_size_max is not None and group.queue_size > limits.queue_size_max:
-        yield (
-            f"{who} asks for a queue of {group.queue_size}, such servers give"
-            f" {limits.queue_size_max}"
+    if most is not None and len(subscribed) > most:
+        notes.append(
+            f"{profile.title}: {len(subscribed)} groups are as many subscriptions,"
+            f" such servers take {most} of a session"
         )
-    most = limits.items_per_subscription_max
-    if most is not None and items_count > most:
-        yield f"{who} has {items_count} tags, such servers take {most} in a subscription: split it"
+    return notes
