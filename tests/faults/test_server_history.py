@@ -52,7 +52,8 @@ def document(plant: NodePlant) -> dict[str, object]:
         "groups": [
             {
                 "name": "g",
-                "sampling_interval_ms": 50,
+                # each change: with sampling, two scans within one interval are one to the server
+                "sampling_interval_ms": 0,
                 "publishing_interval_ms": 200,
                 "queue_size": 100,
             }
