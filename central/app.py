@@ -48,7 +48,15 @@ from central.ingest.tags import Tags
 from central.ingest.watermarks import Watermarks
 from central.settings import Settings
 from central.timeseries.ducklake import DuckLakeStore
-from central.web import gateways, session, sparkplug, status, timeseries, uplink
+from central.web import (
+    gateways,
+    session,
+    sparkplug,
+    sparkplug_commands,
+    status,
+    timeseries,
+    uplink,
+)
 from central.web.errors import answer
 from central.web.guard import METRICS_READ, Guard
 from central.web.parts import Parts
@@ -208,6 +216,7 @@ def build_app(settings: Settings, parts: Parts) -> HttpApp:
         *gateways.HANDLERS,
         *timeseries.HANDLERS,
         *sparkplug.HANDLERS,
+        *sparkplug_commands.HANDLERS,
         *status.HANDLERS,
     ]
     return create_app(

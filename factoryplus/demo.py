@@ -286,7 +286,8 @@ def _document(plant_url: str, broker_port: int) -> dict[str, Any]:
                 "groups": [
                     {
                         "name": "normal",
-                        "sampling_interval_ms": 100,
+                        # as asyncua's server samples: asked for more, it would say "revised"
+                        "sampling_interval_ms": 250,
                         "publishing_interval_ms": 250,
                         "queue_size": 10,
                     }

@@ -98,6 +98,7 @@ export const en = {
   'losses.none': 'No loss recorded by this gateway.',
   'losses.samples': { one: '1 sample', other: '{count} samples' },
   'losses.unknown': 'count unknown',
+  'losses.note': 'a note: nothing is missing',
   'losses.range': '{from} to {to}',
   'losses.all': 'all sources',
   'losses.tag': 'tag {id}',

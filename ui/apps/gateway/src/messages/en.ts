@@ -138,6 +138,7 @@ export const en = {
   'losses.none': 'No loss recorded.',
   'losses.none.hint': 'Whatever the plant sent is stored, or was filtered on purpose.',
   'losses.unknown': 'count unknown',
+  'losses.note': 'a note: nothing is missing',
   'losses.samples': { one: '1 sample', other: '{count} samples' },
   'losses.range': '{from} to {to}',
   'losses.tag': 'tag {index}',
