@@ -204,7 +204,7 @@ class Gateway:
             self.config.factoryplus,
             (config.group, config.node),
             self._document_sha256,
-            GatewayAlerts(self.sources, lambda: self.journal.last_loss_id, self.clock),
+            GatewayAlerts(self.sources, lambda: self.journal.losses_count, self.clock),
             self.clock,
         )
 

@@ -26,7 +26,7 @@ import msgspec
 
 from contract.batch import FIRST_HASH, chain_hash, encode_batch
 from contract.sample import SampleBatch
-from contract.upload import Loss, TagDefinition
+from contract.upload import NO_LOSS, Loss, TagDefinition
 from gateway.errors import JournalError, JournalLockedError
 from gateway.journal.cursors import Cursor
 from gateway.journal.tables import CREATE, FORMAT
@@ -113,6 +113,7 @@ class Journal:
         self.rows_count: int = total[0]
         self.payload_bytes: int = int(total[1])
         self.last_loss_id: int = db.execute("SELECT coalesce(max(id), 0) FROM losses").fetchone()[0]
+        self.losses_count = 0  # since it was opened, without notes for which nothing is missing
 
     def commit(self, transaction: Transaction, now_us: int) -> RowHead | None:
         """Make a transaction durable; return the new row's head when it has samples.
@@ -141,6 +142,7 @@ class Journal:
             self.payload_bytes += head.payload_bytes
         if transaction.losses:
             self.last_loss_id = transaction.losses[-1].id
+            self.losses_count += _real(transaction.losses)
         return head
 
     def _head(self, batch: SampleBatch, payload: bytes, now_us: int) -> RowHead:
@@ -240,6 +242,7 @@ class Journal:
         self.payload_bytes -= int(freed)
         if losses:
             self.last_loss_id = losses[-1].id
+            self.losses_count += _real(losses)
         return int(freed)
 
     def expired_to(self, before_us: int, rows_max: int) -> int:
@@ -371,3 +374,7 @@ def _holder(path: Path) -> str:
         return f"pid {path.read_text(encoding='ascii') or 'unknown'}"
     except OSError:
         return "pid unknown"
+
+
+def _real(losses: Sequence[Loss]) -> int:
+    return sum(loss.reason not in NO_LOSS for loss in losses)

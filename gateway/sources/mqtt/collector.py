@@ -1,7 +1,8 @@
 """Messages in, batches out: values gather in columns until the source hands them over.
 
 One JSON decode per message, whatever the number of its tags. What a message cannot give is counted
-and said per tag; its other tags go on. Limit: ``SAMPLES_MAX`` waiting samples.
+and said per tag; its other tags go on. Limit: ``SAMPLES_MAX`` waiting samples; beyond it a message
+that the broker would send again is not taken, any other is dropped and counted.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ class Collector:
             self._readers.setdefault(tag.topic, []).append(reader)
         self._rows: dict[ValueKind, _Columns] = {}
         self._count = 0
+        self._only_here_count = 0  # of those: what nobody sends again
         self._acknowledge: list[Callable[[], None]] = []
 
     @property
@@ -100,29 +102,37 @@ class Collector:
         payload: bytes,
         now_us: int,
         acknowledge: Callable[[], None] | None = None,
-    ) -> None:
-        """Take a message; ``acknowledge`` is given back with the batch that holds its values."""
+    ) -> bool:
+        """Take a message; ``acknowledge`` is given back with the batch that holds its values.
+
+        Returns False for a message that is not taken, and has to come again: the bound is reached.
+        """
         readers = self._readers.get(topic, [])
+        if self._count >= SAMPLES_MAX:
+            if acknowledge is None:
+                self._drop("intake_full", len(readers))
+            return acknowledge is None
+        held_before = self._count
         if acknowledge is not None:
             self._acknowledge.append(acknowledge)
-        elif self._count >= SAMPLES_MAX:
-            self._drop("intake_full", len(readers))
-            return
         try:
             document = msgspec.json.decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self._drop("decode_failed", len(readers))
             for reader in readers:
                 self._trouble(reader, "mqtt.not_json", "the last message of its topic is not JSON")
-            return
+            return True
         for reader in readers:
             self._read(reader, document, now_us)
+        if acknowledge is None:
+            self._only_here_count += self._count - held_before
+        return True
 
     def take(self) -> tuple[SampleBatch, list[Callable[[], None]]]:
         """Return what has gathered, and whom to tell once it is durable."""
         rows, self._rows = self._rows, {}
         acknowledge, self._acknowledge = self._acknowledge, []
-        self._count = 0
+        self._count = self._only_here_count = 0
         if not rows:
             return EMPTY_BATCH, acknowledge
         parts = [
@@ -130,6 +140,12 @@ class Collector:
             for kind, c in rows.items()
         ]
         return concatenate(parts), acknowledge
+
+    def discard(self) -> int:
+        """Let go of what has gathered; return how many samples of it nobody sends again."""
+        lost_count = self._only_here_count
+        self.take()
+        return lost_count
 
     def take_drops(self) -> dict[LossReason, int]:
         """Return the values dropped since the last call, by reason."""

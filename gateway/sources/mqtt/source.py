@@ -3,7 +3,9 @@
 QoS 1: a message is acknowledged only when its values are durable, and the broker keeps our session,
 so that what comes while we are away, or was not yet committed at a kill, comes again. The broker
 stops sending when ``max_inflight_messages`` are unacknowledged: that is the back-pressure (20 by
-default in mosquitto; more is faster). A message that comes twice is two samples of one time.
+default in mosquitto; more is faster). With no such limit ours holds: a message beyond it is left
+unacknowledged, and the connection is made again so that it comes again. A message that comes twice
+is two samples of one time.
 QoS 0: what the link loses is lost, and counted by nobody; a gap without a session is entered.
 Retained messages are the broker's last ones: they are taken, once per session.
 """
@@ -17,7 +19,7 @@ import anyio
 from contract.config import MqttSourceConfig, MqttTagConfig
 from gateway.errors import SourceError, WriteRefusedError
 from gateway.sources.base import SourcePort, SourceReport, SourceState, TagSpec
-from gateway.sources.mqtt.collector import Collector, address_of
+from gateway.sources.mqtt.collector import SAMPLES_MAX, Collector, address_of
 from gateway.sources.mqtt.reading import DATA_TYPE_OF
 from runtime.clock import Clock
 from runtime.log import logger
@@ -27,6 +29,7 @@ from sparkplug_b.datatype import DataType
 CHECK_S = 2.0
 GATHER_S = 0.05
 """How long values gather before they are handed over: one batch for many messages."""
+DURABLE_TIMEOUT_S = 10.0
 TROUBLES_SHOWN = 100
 _NO_DEADBAND = frozenset({DataType.BOOLEAN, DataType.STRING, DataType.DATETIME})
 
@@ -44,7 +47,8 @@ class MqttSource:
         self._reason = ""
         self._sessions_count = 0
         self._last_value_s: float | None = None
-        self._last_time_us = 0
+        self._all_taken_us = 0  # until when all that came was handed over
+        self._is_overfull = False
 
     @property
     def name(self) -> str:
@@ -73,8 +77,7 @@ class MqttSource:
     async def run_session(self, port: SourcePort) -> None:
         """Connect, subscribe, collect until the link is lost; see ``sources.base.Source``."""
         self._state, self._reason = "connecting", ""
-        # what an ended session gathered was not acknowledged: the broker sends it again
-        self._collector.take()
+        self._is_overfull = False
         self._collector.indexes = port.register([_spec(self._config, t) for t in self._config.tags])
         connection: MqttConnection | None = None
         try:
@@ -95,8 +98,11 @@ class MqttSource:
             self._state, self._reason = "waiting", str(error)
             raise SourceError(str(error)) from error
         finally:
+            # what is not acknowledged the broker sends again
+            lost_count = self._collector.discard()
+            if lost_count:
+                port.drop("session_gap", lost_count)
             if connection is not None:
-                self._last_time_us = self._clock.wall_us()
                 await connection.close()
 
     async def _connect(self) -> MqttConnection:
@@ -112,7 +118,7 @@ class MqttSource:
 
     def _note_gap(self, port: SourcePort) -> None:
         """Enter that the broker kept no session of ours: what came meanwhile is not known."""
-        since_us = self._last_time_us or port.last_stored_time_us()
+        since_us = self._all_taken_us or port.last_stored_time_us()
         if since_us:
             port.lose(
                 "session_gap",
@@ -124,31 +130,47 @@ class MqttSource:
     async def _step(self, connection: MqttConnection, port: SourcePort) -> None:
         with anyio.move_on_after(CHECK_S):
             await self._arrived.wait()
-        connection.check()
+        if self._config.qos or not self._arrived.is_set():
+            # a lost connection's QoS 1 messages come again; of QoS 0, what came is all there is
+            connection.check()
         if not self._arrived.is_set():
+            self._all_taken_us = self._clock.wall_us()
             if not connection.fences_open:
                 connection.fence(_passed)  # a half-open link is found out by its silence
             return
         await self._clock.sleep_s(GATHER_S)
         self._arrived = anyio.Event()
+        await self._hand_over(port)
+        connection.check()
+
+    async def _hand_over(self, port: SourcePort) -> None:
+        """Put what has gathered. Raises MqttError when messages had to be left with the broker."""
         for reason, count in self._collector.take_drops().items():
             port.drop(reason, count)
         batch, acknowledge = self._collector.take()
+        self._all_taken_us = self._clock.wall_us()
+        durable = anyio.Event()
 
         def stored() -> None:
             for tell in acknowledge:
                 tell()
+            durable.set()
 
         if not len(batch):
             stored()  # nothing in them can be stored: they are counted, and must not come again
             return
         self._last_value_s = self._clock.monotonic_s()
         await port.put(batch, (), stored)
+        if self._is_overfull:
+            with anyio.move_on_after(DURABLE_TIMEOUT_S):
+                await durable.wait()  # acknowledged first, lest they come twice
+            raise MqttError(f"over {SAMPLES_MAX} samples waited: the broker is asked for the rest")
 
     def _kept(
         self, topic: str, payload: bytes, _retained: bool, acknowledge: Callable[[], None]
     ) -> None:
-        self._collector.message(topic, payload, self._clock.wall_us(), acknowledge)
+        taken = self._collector.message(topic, payload, self._clock.wall_us(), acknowledge)
+        self._is_overfull = self._is_overfull or not taken
         self._wake()
 
     def _received(self, topic: str, payload: bytes, _retained: bool) -> None:

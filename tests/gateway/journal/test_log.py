@@ -44,7 +44,7 @@ def tag(index, name="t"):
 
 def loss(number, **changed):
     fields = {"first_time_us": 1, "last_time_us": 2, "recorded_time_us": 3} | changed
-    return Loss(id=number, reason="session_gap", **fields)
+    return Loss(id=number, **{"reason": "session_gap"} | fields)
 
 
 def test_a_commit_is_read_back_with_its_figures(tmp_path):
@@ -421,3 +421,11 @@ def test_the_file_is_in_the_mode_that_survives_a_power_cut(tmp_path):
         assert pragma == {"journal_mode": "wal", "synchronous": 2}
         commit(journal, 1.0)
         assert journal.file_bytes() >= journal.payload_bytes
+
+
+def test_notes_of_the_ledger_are_not_counted_as_losses(tmp_path):
+    with Journal(tmp_path) as journal:
+        notes = [loss(1, reason="revised"), loss(2), loss(3, reason="source_time_jump")]
+        commit(journal, losses=notes)
+        commit(journal, losses=[loss(4, reason="filled_from_history", closes=2)])
+        assert (journal.last_loss_id, journal.losses_count) == (4, 1)

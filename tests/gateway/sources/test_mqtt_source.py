@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from bench.processes import Broker, running
 from contract.config import BrokerConfig, MqttSourceConfig, MqttTagConfig, Scale
 from contract.sample import ValueKind
+from gateway.sources.base import TagSpec
+from gateway.sources.mqtt import collector as collector_module
 from gateway.sources.mqtt.collector import SAMPLES_MAX, STATUS_NO_DATA, Collector
 from gateway.sources.mqtt.reading import (
     AbsentError,
@@ -20,7 +22,7 @@ from gateway.sources.mqtt.reading import (
 )
 from gateway.sources.mqtt.source import MqttSource
 from runtime.clock import SystemClock
-from runtime.mqtt import connect
+from runtime.mqtt import MqttError, connect
 from sparkplug_b import DataType
 from tests.gateway.sources.plc import Port, driven, until
 
@@ -181,3 +183,68 @@ async def test_what_was_not_durable_at_a_kill_comes_again_and_what_was_does_not(
             await until(lambda: len(again.values("a")) == 2)
         assert again.values("a") == [2.0, 3.0]
         assert again.reasons() == []
+
+
+def test_a_message_beyond_the_bound_is_left_with_a_broker_that_sends_it_again():
+    made, told = collector({"name": "a"}), []
+    for _ in range(SAMPLES_MAX):
+        assert made.message("t", b"1", 1, lambda: told.append(1))
+    assert not made.message("t", b"1", 1, lambda: told.append(2))
+    _, acknowledge = made.take()
+    for tell in acknowledge:
+        tell()
+    assert set(told) == {1}
+    assert made.take_drops() == {}
+
+
+def test_only_what_nobody_sends_again_counts_as_lost_when_it_is_let_go():
+    made = collector({"name": "a"})
+    made.message("t", b"1", 1)
+    made.message("t", b"2", 1, lambda: None)
+    assert made.discard() == 1
+    assert not made.has_work
+    assert made.discard() == 0
+
+
+@pytest.mark.broker
+async def test_more_messages_than_are_held_all_arrive_and_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(collector_module, "SAMPLES_MAX", 10)
+    async with running(Broker(tmp_path)) as broker:
+        config = MqttSourceConfig(
+            name="m", broker=BrokerConfig(url=broker.url), tags=[MqttTagConfig(topic="t", name="a")]
+        )
+        port, one = Port(), MqttSource(config, "gw", CLOCK)
+        async with driven(one, port):
+            await until(lambda: one.status().state == "up")
+            await publish(broker, *(b"%d" % n for n in range(40)))
+            await until(lambda: len(port.values("a")) >= 40)
+        assert sorted(port.values("a")) == list(range(40))
+        assert one.status().sessions_count > 1
+
+
+class LostConnection:
+    """A link that was lost in the moment after the last message."""
+
+    fences_open = 0
+
+    def check(self):
+        raise MqttError("the broker closed the connection")
+
+
+@pytest.mark.parametrize(("qos", "stored"), [(0, [7.0]), (1, [])])
+async def test_what_came_before_a_lost_link_is_stored_unless_it_comes_again(qos, stored):
+    tags = [MqttTagConfig(topic="t", name="a")]
+    one, port = (
+        MqttSource(MqttSourceConfig(name="m", broker=BROKER, qos=qos, tags=tags), "gw", CLOCK),
+        Port(),
+    )
+    one._collector.indexes = port.register(
+        [TagSpec(name="a", device="m", data_type=DataType.DOUBLE, address="t#")]
+    )
+    if qos:
+        one._kept("t", b"7", False, lambda: None)
+    else:
+        one._received("t", b"7", False)
+    with pytest.raises(MqttError):
+        await one._step(LostConnection(), port)
+    assert port.values("a") == stored
